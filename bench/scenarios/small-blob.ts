@@ -1,0 +1,23 @@
+import type { Bench, Scenario, Series } from '../scenario.ts';
+import { measureWarm } from '../load/warm-load.ts';
+import { blobPath } from '../warm-site.ts';
+
+const CONNECTIONS = 32;
+
+export const smallBlob: Scenario = {
+  name: 'small-blob',
+  about: 'requests per second for a blob of 2.6 kB that is in the cache; plain and TLS',
+  async run(bench: Bench): Promise<readonly Series[]> {
+    const site = await bench.stage.warm();
+    const content = site.layer('small');
+    const found: Series[] = [];
+    for (const secure of [false, true]) {
+      const label = `2.6 kB, ${CONNECTIONS} connections, ${secure ? 'TLS' : 'plain'}`;
+      const variant = { scenario: 'small-blob', label, path: blobPath(content), content, secure };
+      found.push(
+        ...(await measureWarm(bench, site, { ...variant, connections: CONNECTIONS, counts: 'requests' })),
+      );
+    }
+    return found;
+  },
+};

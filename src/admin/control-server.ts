@@ -1,0 +1,72 @@
+import { chmod, unlink } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Inventory } from '../cache/inventory.ts';
+import { CONTROL_PATHS, parsePurge } from './control-protocol.ts';
+import { isServed } from './control-client.ts';
+
+const MAX_BODY_BYTES = 64 * 1024;
+
+export interface ControlParts {
+  readonly inventory: () => Inventory | undefined;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Another edge runs on the same storage folder. */
+export class StorageInUse extends Error {
+  override readonly name = 'StorageInUse';
+}
+
+/**
+ * The keeper's control socket in the storage folder: reachable for whoever may read that folder, and for nobody over
+ * the network. It is also the lock on the folder.
+ * @throws {StorageInUse} when another edge answers on it.
+ */
+export async function listenControl(path: string, parts: ControlParts): Promise<Server> {
+  if (await isServed(path)) throw new StorageInUse('another edge runs on this storage folder');
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  const server = createServer((request, response) => void answer(parts, request, response));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  await chmod(path, 0o600);
+  return server;
+}
+
+async function answer(
+  parts: ControlParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const inventory = parts.inventory();
+    if (inventory === undefined) return json(response, 503, { error: 'the edge is still starting' });
+    const asked = `${request.method} ${request.url}`;
+    if (asked === `GET ${CONTROL_PATHS.images}`) return json(response, 200, await inventory.images());
+    if (asked === `GET ${CONTROL_PATHS.stats}`) return json(response, 200, await inventory.stats());
+    if (asked !== `POST ${CONTROL_PATHS.purge}`) return json(response, 404, { error: 'no such command' });
+    const selector = parsePurge(JSON.parse(await text(request)));
+    if (selector === undefined) return json(response, 400, { error: 'not a purge selector' });
+    return json(response, 200, await inventory.purge(selector));
+  } catch (error) {
+    parts.failed(error);
+    if (!response.headersSent)
+      json(response, 500, { error: error instanceof Error ? error.message : 'failed' });
+  }
+}
+
+async function text(request: IncomingMessage): Promise<string> {
+  let content = '';
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    content += chunk.toString('utf8');
+    if (content.length > MAX_BODY_BYTES) throw new Error('the command is too long');
+  }
+  return content;
+}
+
+function json(response: ServerResponse, status: number, content: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(content));
+}

@@ -1,0 +1,146 @@
+import { IpRules } from './access/ip-rules.ts';
+import { EdgeCache } from './cache/edge-cache.ts';
+import type { Keeper, KeeperEvent } from './cache/keeper.ts';
+import { LocalCache } from './cache/local-cache.ts';
+import { serveKeeper } from './cluster/worker-channel.ts';
+import type { AccessConfig, FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
+import { MiB, seconds, type Milliseconds } from './lib/brand.ts';
+import { systemClock } from './lib/clock.ts';
+import { createLog } from './observe/log.ts';
+import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
+import { Seldom } from './observe/seldom.ts';
+import type { UpstreamNames } from './registry/select-upstream.ts';
+import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
+import { Pipeline } from './server/pipeline.ts';
+import { ReadBudget } from './server/read-budget.ts';
+import { BlobFiles } from './store/blob-files.ts';
+import { EmbeddedStore } from './store/embedded-store.ts';
+import { StoreLayout } from './store/layout.ts';
+import type { LocalMetadata } from './store/metadata-store.ts';
+import { serverTlsOptions } from './tls/server-tls-options.ts';
+
+/** Everything a worker needs to know: plain data, without the credentials of upstreams. */
+export interface WorkerSettings {
+  readonly http: ListenAddress | null;
+  readonly https: (ListenAddress & TlsSettings) | null;
+  readonly storagePath: string;
+  readonly upstreams: readonly UpstreamNames[];
+  readonly freshness: FreshnessConfig;
+  readonly access: AccessConfig;
+  readonly logLevel: LogLevel;
+}
+
+export interface TlsSettings {
+  /** PEM. */
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+}
+
+/** Buffers for reading blobs, of one worker. */
+const READ_BUDGET_BYTES = 48 * MiB;
+const WARN_INTERVAL: Milliseconds = seconds(60);
+/** After SIGTERM, what is still being sent may go on for so long. */
+export const DRAIN_GRACE: Milliseconds = seconds(30);
+
+/** One worker: the listeners, and what answers behind them. The same in a process of its own and inside the keeper's. */
+export class EdgeWorker {
+  readonly #cache: EdgeCache;
+  readonly #metrics: WorkerMetrics;
+  readonly #listenerParts: ListenerParts;
+  readonly #settings: WorkerSettings;
+  readonly #ownStore: EmbeddedStore | undefined;
+  #listeners: { plain?: Listener; secure?: Listener } = {};
+
+  /** `store` is shared when the keeper is in this process; otherwise the worker opens its own view of it. */
+  constructor(settings: WorkerSettings, keeper: Keeper, name: string, store?: LocalMetadata) {
+    const layout = new StoreLayout(settings.storagePath);
+    const log = createLog(settings.logLevel, name);
+    const seldom = new Seldom(systemClock, WARN_INTERVAL);
+    const files = new BlobFiles(layout);
+    this.#ownStore =
+      store === undefined
+        ? new EmbeddedStore(layout.meta, { clock: systemClock, readOnly: true })
+        : undefined;
+    const metadata = store ?? this.#ownStore;
+    if (metadata === undefined) throw new Error('a worker needs a metadata store');
+    const local = new LocalCache({
+      metadata,
+      files,
+      clock: systemClock,
+      rules: settings.freshness,
+      storeFailed: (err) =>
+        seldom.run('store', (leftOut) => log.warn({ err, leftOut }, 'the store cannot be read')),
+    });
+    this.#settings = settings;
+    this.#cache = new EdgeCache(local, keeper, files);
+    this.#metrics = new WorkerMetrics(name);
+    this.#listenerParts = {
+      pipeline: new Pipeline({
+        cache: this.#cache,
+        upstreams: settings.upstreams,
+        log,
+        metrics: this.#metrics,
+        budget: new ReadBudget(READ_BUDGET_BYTES),
+      }),
+      rules: new IpRules(settings.access),
+      refused: () => this.#metrics.refusedConnections.inc(),
+    };
+  }
+
+  /** Resolves when every listener accepts. @throws the socket's error. */
+  async listen(): Promise<{ http?: ListenAddress; https?: ListenAddress }> {
+    const { http, https } = this.#settings;
+    if (http !== null) this.#listeners.plain = await listenPlain(http, this.#listenerParts);
+    if (https !== null) {
+      this.#listeners.secure = await listenSecure(https, serverTlsOptions(https), this.#listenerParts);
+    }
+    const { plain, secure } = this.#listeners;
+    return { ...(plain && { http: plain.address }), ...(secure && { https: secure.address }) };
+  }
+
+  on(event: KeeperEvent): void {
+    this.#cache.on(event);
+  }
+
+  /** New connections get the new certificate; those that are open keep the old one. */
+  reload(settings: WorkerSettings): void {
+    if (settings.https !== null) this.#listeners.secure?.renew?.(serverTlsOptions(settings.https));
+  }
+
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.#metrics.snapshot();
+  }
+
+  /** Takes no more connections, lets running answers end, and cuts what is left after the grace. */
+  async drain(): Promise<void> {
+    const listeners = Object.values(this.#listeners);
+    const cut = setTimeout(() => {
+      for (const listener of listeners) listener.destroy();
+    }, DRAIN_GRACE);
+    await Promise.all(listeners.map((listener) => listener.drain()));
+    clearTimeout(cut);
+    this.#cache.close();
+    await this.#ownStore?.close();
+  }
+}
+
+/** What a worker process of a cluster does from start to end. */
+export function runWorkerProcess(): void {
+  let worker: EdgeWorker | undefined;
+  const early: KeeperEvent[] = [];
+  serveKeeper<WorkerSettings>({
+    start: async (settings, keeper) => {
+      worker = new EdgeWorker(settings, keeper, `worker-${process.pid}`);
+      for (const event of early) worker.on(event);
+      await worker.listen();
+    },
+    event: (event) => {
+      if (worker === undefined) early.push(event);
+      else worker.on(event);
+    },
+    reload: async (settings) => worker?.reload(settings),
+    snapshot: async () => (await worker?.snapshot()) ?? [],
+    drain: async () => await worker?.drain(),
+  });
+}

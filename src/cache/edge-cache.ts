@@ -1,0 +1,126 @@
+import type { Digest } from '../oci/digest.ts';
+import type { GrantedRepository } from '../oci/granted.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { BlobFiles } from '../store/blob-files.ts';
+import { blobKey, manifestKey, type IndexKey } from '../store/blob-index.ts';
+import { FollowedBody, StoredBody, type BlobBody } from './fills/blob-body.ts';
+import { Follows } from './fills/follow.ts';
+import type {
+  BlobAnswer,
+  BlobSizeAnswer,
+  CacheResult,
+  Keeper,
+  KeeperEvent,
+  ListingAnswer,
+  ManifestAnswer,
+  Unavailable,
+  Unknown,
+} from './keeper.ts';
+import type { LocalCache } from './local-cache.ts';
+
+/** The keeper may commit or lose a blob between its answer and our open; then the question is asked again. */
+const TRIES = 3;
+const TOUCH_INTERVAL_MS = 1000;
+
+export type BlobFound =
+  { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult } | Unknown | Unavailable;
+
+const NOT_DELIVERABLE: Unavailable = {
+  kind: 'unavailable',
+  reason: 'the upstream cannot be reached, and not all of this image is in the cache',
+};
+
+/** The cache as a worker's request sees it: hits from here alone, everything else through the keeper. */
+export class EdgeCache {
+  readonly #local: LocalCache;
+  readonly #keeper: Keeper;
+  readonly #files: BlobFiles;
+  readonly #follows = new Follows();
+  readonly #down = new Set<string>();
+  readonly #used = new Set<IndexKey>();
+  readonly #touching: NodeJS.Timeout;
+
+  constructor(local: LocalCache, keeper: Keeper, files: BlobFiles) {
+    this.#local = local;
+    this.#keeper = keeper;
+    this.#files = files;
+    this.#touching = setInterval(() => this.#touch(), TOUCH_INTERVAL_MS).unref();
+  }
+
+  /** The keeper's events come in here. */
+  on(event: KeeperEvent): void {
+    if (event.kind === 'fill') this.#follows.on(event);
+    else if (event.available) this.#down.delete(event.name);
+    else this.#down.add(event.name);
+  }
+
+  async manifest(repository: GrantedRepository, reference: Reference): Promise<ManifestAnswer> {
+    const entry =
+      reference.kind === 'digest'
+        ? this.#local.manifestByDigest(repository, reference.digest)
+        : this.#local.manifestByTag(repository, reference.tag);
+    const answer: ManifestAnswer =
+      entry === undefined
+        ? await this.#keeper.manifest({ repository, reference })
+        : { kind: 'manifest', ...entry, result: 'hit' };
+    if (answer.kind !== 'manifest') return answer;
+    this.#used.add(manifestKey(answer.digest));
+    if (this.#down.has(repository.upstream) && !(await this.#local.deliverable(answer)))
+      return NOT_DELIVERABLE;
+    return answer;
+  }
+
+  async blob(repository: GrantedRepository, digest: Digest): Promise<BlobFound> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const stored = await this.#local.blob(repository, digest);
+      if (stored !== undefined) return this.#hit(digest, new StoredBody(stored));
+      const answer = await this.#keeper.blob({ repository, digest });
+      const found = await this.#open(digest, answer);
+      if (found !== undefined) return found;
+    }
+    return { kind: 'unavailable', reason: 'the blob went away while it was opened' };
+  }
+
+  async blobSize(repository: GrantedRepository, digest: Digest): Promise<BlobSizeAnswer> {
+    const stored = await this.#local.blob(repository, digest);
+    if (stored === undefined) return await this.#keeper.blobSize({ repository, digest });
+    await stored.close();
+    this.#used.add(blobKey(digest));
+    return { kind: 'size', size: stored.size, stored: true };
+  }
+
+  listing(repository: GrantedRepository, path: string): Promise<ListingAnswer> {
+    return this.#keeper.listing({ repository, path });
+  }
+
+  close(): void {
+    clearInterval(this.#touching);
+    this.#touch();
+  }
+
+  async #open(digest: Digest, answer: BlobAnswer): Promise<BlobFound | undefined> {
+    if (answer.kind === 'unknown' || answer.kind === 'unavailable') return answer;
+    if (answer.kind === 'stored') {
+      const file = await this.#files.open(digest);
+      return file && this.#hit(digest, new StoredBody(file));
+    }
+    const follow = this.#follows.join(answer.fill);
+    const { state } = follow.progress;
+    const detached = state.kind === 'detached';
+    const file = detached && state.at === 0 ? undefined : await this.#files.openPartial(digest);
+    if (file === undefined && !detached) return undefined;
+    const result = detached ? 'bypass' : answer.joined ? 'collapsed' : 'miss';
+    return { kind: 'blob', body: new FollowedBody(follow, file, this.#keeper), result };
+  }
+
+  #hit(digest: Digest, body: BlobBody): BlobFound {
+    this.#used.add(blobKey(digest));
+    return { kind: 'blob', body, result: 'hit' };
+  }
+
+  #touch(): void {
+    if (this.#used.size === 0) return;
+    this.#keeper.touch([...this.#used]);
+    this.#used.clear();
+  }
+}

@@ -1,0 +1,276 @@
+import type { Clock } from '../../lib/clock.ts';
+import { Semaphore } from '../../lib/semaphore.ts';
+import { SingleFlight } from '../../lib/single-flight.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { repositoryKey, type RepositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+import type { BlobFiles } from '../../store/blob-files.ts';
+import { blobKey, type BlobIndex } from '../../store/blob-index.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import { blobSources, SourceError, type BlobSource } from './blob-source.ts';
+import type { Evictor } from '../eviction.ts';
+import { Fill, type FillEvents, type FillTimes } from './fill.ts';
+import type { FillRecords } from './fill-records.ts';
+import type {
+  BlobAnswer,
+  BlobQuestion,
+  BlobSizeAnswer,
+  FillFailure,
+  FillProgress,
+  Unavailable,
+  Unknown,
+} from '../keeper.ts';
+import type { Links } from '../links.ts';
+import type { NegativeCache } from '../negative-cache.ts';
+
+/** Transfers at a time; more wait their turn. */
+const MAX_FILLS = 64;
+/** Detached fills are remembered, for readers that still stand before the detachment. */
+const MAX_DETACHED = 256;
+
+export interface BlobCacheEvents extends FillEvents {
+  started(digest: Digest, repository: RepositoryRef): void;
+  ended(digest: Digest, outcome: 'stored' | 'uncommitted' | 'detached' | FillFailure, bytes: number): void;
+  storeFailed(error: unknown): void;
+}
+
+export interface BlobCacheParts {
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly files: BlobFiles;
+  readonly index: BlobIndex;
+  readonly links: Links;
+  readonly negative: NegativeCache;
+  readonly evictor: Evictor;
+  readonly records: FillRecords;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly times: FillTimes;
+  readonly events: BlobCacheEvents;
+}
+
+interface Running {
+  readonly fill: Fill;
+  /** Repositories for which the source's answer stands: the one that it was opened through. */
+  readonly through: RepositoryKey;
+  /** Resolves when the fill is out of the books. */
+  readonly over: Promise<void>;
+}
+
+const UNKNOWN: Unknown = { kind: 'unknown' };
+
+/** Blobs in the keeper: one fill per digest, whoever asks, and never a blob for a repository that may not show it. */
+export class BlobCache {
+  readonly #parts: BlobCacheParts;
+  readonly #running = new Map<Digest, Running>();
+  readonly #detached = new Map<number, Fill>();
+  readonly #starting = new SingleFlight<Digest, Running | 'stored' | Unavailable>();
+  readonly #permissions = new SingleFlight<string, BlobSizeAnswer>();
+  readonly #slots = new Semaphore(MAX_FILLS);
+  #nextId = 1;
+  #stopped = false;
+
+  constructor(parts: BlobCacheParts) {
+    this.#parts = parts;
+  }
+
+  get fillsRunning(): number {
+    return this.#running.size;
+  }
+
+  async blob(question: BlobQuestion): Promise<BlobAnswer> {
+    const { repository, digest } = question;
+    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const joined = this.#running.has(digest);
+    const running = await this.#runningOrStored(question);
+    if (running !== 'stored' && 'kind' in running) return running;
+    if (running === 'stored' || running.through !== repositoryKey(repository)) {
+      const refusal = await this.#refusalFor(question);
+      if (refusal !== undefined) return refusal;
+    }
+    if (running === 'stored') return { kind: 'stored' };
+    try {
+      await running.fill.opened;
+    } catch (error) {
+      if (running.through === repositoryKey(repository)) return this.#notOpened(question, error);
+      // What another repository was refused says nothing about this one.
+      await running.over;
+      return await this.blob(question);
+    }
+    return { kind: 'fill', fill: running.fill.progress, joined };
+  }
+
+  async blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
+    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const stored = await this.#storedSize(question.digest);
+    const size = stored ?? this.#running.get(question.digest)?.fill.progress.size;
+    if (size !== undefined && size > 0 && (await this.#linked(question))) {
+      return { kind: 'size', size, stored: stored !== undefined };
+    }
+    return await this.#askSize(question);
+  }
+
+  /** A fill that could not go on to the disk, for a bypass. */
+  detached(fillId: number): Fill | undefined {
+    return this.#detached.get(fillId);
+  }
+
+  /** Where a fill stands now; undefined when it is over and was not detached. */
+  progressOf(digest: Digest, fillId: number): FillProgress | undefined {
+    const fill = this.#running.get(digest)?.fill;
+    return (fill?.id === fillId ? fill : this.#detached.get(fillId))?.progress;
+  }
+
+  /** Goes on with what an earlier run left, in the background. */
+  async resume(left: readonly BlobQuestion[]): Promise<void> {
+    for (const question of left) if (!this.#stopped) await this.#runningOrStored(question);
+  }
+
+  /** Ends every transfer and keeps what has come. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const fills = [...this.#running.values()].map(({ fill }) => fill);
+    for (const fill of fills) fill.stop();
+    await Promise.all(fills.map((fill) => fill.ended));
+  }
+
+  /** One at a time per digest, so that between looking and starting nobody else can start or finish. */
+  #runningOrStored(question: BlobQuestion): Promise<Running | 'stored' | Unavailable> {
+    const { digest } = question;
+    const running = this.#running.get(digest);
+    if (running !== undefined) return Promise.resolve(running);
+    return this.#starting.run(digest, async () => {
+      if ((await this.#storedSize(digest)) !== undefined) return 'stored';
+      const release = await this.#slots.acquire();
+      if (this.#stopped) {
+        release();
+        return { kind: 'unavailable', reason: 'the edge is stopping' };
+      }
+      return this.#start(question, release);
+    });
+  }
+
+  async #start({ repository, digest }: BlobQuestion, release: () => void): Promise<Running | Unavailable> {
+    const source = this.#source(repository, digest);
+    if (source === undefined) {
+      release();
+      return { kind: 'unavailable', reason: 'no such upstream' };
+    }
+    const { evictor, records, events } = this.#parts;
+    const id = this.#nextId++;
+    const etag = await records.started(repository, digest);
+    const fill = new Fill(id, digest, source, etag, {
+      ...this.#parts,
+      reserve: (size) => evictor.reserve(id, size),
+    });
+    const over = this.#follow(fill, repository, release);
+    const running: Running = { fill, through: repositoryKey(repository), over };
+    this.#running.set(digest, running);
+    events.started(digest, repository);
+    return running;
+  }
+
+  async #follow(fill: Fill, repository: RepositoryRef, release: () => void): Promise<void> {
+    const { evictor, index, records, events, links } = this.#parts;
+    try {
+      if (await opens(fill)) {
+        await this.#attempt(() => links.add(repository, [fill.digest]));
+        await this.#attempt(() => records.opened(repository, fill.digest, fill.etag));
+      }
+      const { state, committed, size } = await fill.ended;
+      if (committed) await this.#attempt(() => index.add(blobKey(fill.digest), size));
+      if (state.kind === 'detached') this.#remember(fill);
+      const stopped = state.kind === 'failed' && state.reason !== 'corrupt';
+      if (!stopped) await this.#attempt(() => records.ended(fill.digest));
+      events.ended(
+        fill.digest,
+        outcomeOf(state.kind === 'failed' ? state.reason : state.kind, committed),
+        size,
+      );
+    } finally {
+      this.#running.delete(fill.digest);
+      evictor.release(fill.id);
+      release();
+    }
+    await this.#attempt(() => evictor.settle());
+  }
+
+  #remember(fill: Fill): void {
+    this.#detached.set(fill.id, fill);
+    const [oldest] = this.#detached.keys();
+    if (this.#detached.size > MAX_DETACHED && oldest !== undefined) this.#detached.delete(oldest);
+  }
+
+  #source(repository: RepositoryRef, digest: Digest): BlobSource | undefined {
+    const upstream = this.#parts.upstreams.get(repository.upstream);
+    return upstream && blobSources(upstream, repository, digest)[0];
+  }
+
+  /** Why this repository may not show a blob that is here for another one; undefined when it may. */
+  async #refusalFor(question: BlobQuestion): Promise<Unknown | Unavailable | undefined> {
+    if (await this.#linked(question)) return undefined;
+    const answer = await this.#askSize(question);
+    return answer.kind === 'size' ? undefined : answer;
+  }
+
+  #askSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
+    return this.#permissions.run(blobQuestionKey(question), async () => {
+      const source = this.#source(question.repository, question.digest);
+      if (source === undefined) return UNKNOWN;
+      try {
+        const size = await source.size();
+        await this.#attempt(() => this.#parts.links.add(question.repository, [question.digest]));
+        return { kind: 'size', size, stored: false };
+      } catch (error) {
+        return this.#notOpened(question, error);
+      }
+    });
+  }
+
+  #notOpened(question: BlobQuestion, error: unknown): Unknown | Unavailable {
+    if (error instanceof SourceError && error.kind === 'unknown') {
+      this.#parts.negative.add(blobQuestionKey(question));
+      return UNKNOWN;
+    }
+    return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'the fill failed' };
+  }
+
+  async #linked({ repository, digest }: BlobQuestion): Promise<boolean> {
+    return (await this.#attempt(() => this.#parts.links.has(repository, digest))) ?? false;
+  }
+
+  async #storedSize(digest: Digest): Promise<number | undefined> {
+    const file = await this.#attempt(() => this.#parts.files.open(digest));
+    await file?.close();
+    return file?.size;
+  }
+
+  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#parts.events.storeFailed(error);
+      return undefined;
+    }
+  }
+}
+
+async function opens(fill: Fill): Promise<boolean> {
+  try {
+    await fill.opened;
+    return true;
+  } catch {
+    // Told to whoever asked for the blob, and by the fill's end.
+    return false;
+  }
+}
+
+function blobQuestionKey({ repository, digest }: BlobQuestion): string {
+  return `${repositoryKey(repository)}@${digest}`;
+}
+
+function outcomeOf(
+  end: 'running' | 'done' | 'detached' | FillFailure,
+  committed: boolean,
+): 'stored' | 'uncommitted' | 'detached' | FillFailure {
+  if (end === 'running' || end === 'done') return committed ? 'stored' : 'uncommitted';
+  return end;
+}

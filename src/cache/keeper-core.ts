@@ -1,0 +1,131 @@
+import type { Clock } from '../lib/clock.ts';
+import type { BlobIndex, IndexKey } from '../store/blob-index.ts';
+import { Bypass } from './fills/bypass.ts';
+import type { BlobCache } from './fills/blob-cache.ts';
+import type {
+  BlobAnswer,
+  BlobQuestion,
+  BlobSizeAnswer,
+  FillProgress,
+  Keeper,
+  KeeperEvent,
+  ListingAnswer,
+  ListingQuestion,
+  ManifestAnswer,
+  ManifestQuestion,
+} from './keeper.ts';
+import type { Listings } from './listings.ts';
+import type { ManifestCache } from './manifests/manifest-cache.ts';
+
+export interface KeeperCoreParts {
+  readonly blobs: BlobCache;
+  readonly manifests: ManifestCache;
+  readonly listings: Listings;
+  readonly index: BlobIndex;
+  readonly clock: Clock;
+  readonly received: (bytes: number) => void;
+}
+
+type Listener = (event: KeeperEvent) => void;
+
+/** The keeper's side of {@link Keeper}: one session per worker, so that a worker's end leaves nothing behind. */
+export class KeeperCore {
+  readonly parts: KeeperCoreParts;
+  readonly #sessions = new Set<KeeperSession>();
+
+  constructor(parts: KeeperCoreParts) {
+    this.parts = parts;
+  }
+
+  connect(listener: Listener): KeeperSession {
+    const session = new KeeperSession(this.parts, listener, () => this.#sessions.delete(session));
+    this.#sessions.add(session);
+    return session;
+  }
+
+  /** Passes on where a fill stands to the sessions that follow it. */
+  tellProgress(progress: FillProgress): void {
+    for (const session of this.#sessions) session.tellProgress(progress);
+  }
+
+  tellUpstream(name: string, available: boolean): void {
+    for (const session of this.#sessions) session.tell({ kind: 'upstream', name, available });
+  }
+}
+
+export class KeeperSession implements Keeper {
+  readonly #parts: KeeperCoreParts;
+  readonly #listener: Listener;
+  readonly #ended: () => void;
+  readonly #followed = new Set<number>();
+  readonly #bypasses = new Map<number, Bypass>();
+  #nextTicket = 1;
+
+  constructor(parts: KeeperCoreParts, listener: Listener, ended: () => void) {
+    this.#parts = parts;
+    this.#listener = listener;
+    this.#ended = ended;
+  }
+
+  manifest(question: ManifestQuestion): Promise<ManifestAnswer> {
+    return this.#parts.manifests.manifest(question);
+  }
+
+  async blob(question: BlobQuestion): Promise<BlobAnswer> {
+    const answer = await this.#parts.blobs.blob(question);
+    if (answer.kind !== 'fill') return answer;
+    // Follow first and look again then: what happened between the answer and here would be missed otherwise.
+    const { fillId } = answer.fill;
+    this.#followed.add(fillId);
+    const progress = this.#parts.blobs.progressOf(question.digest, fillId);
+    if (progress !== undefined) return { ...answer, fill: progress };
+    this.#followed.delete(fillId);
+    return await this.blob(question);
+  }
+
+  blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
+    return this.#parts.blobs.blobSize(question);
+  }
+
+  listing(question: ListingQuestion): Promise<ListingAnswer> {
+    return this.#parts.listings.listing(question);
+  }
+
+  async openBypass(fillId: number): Promise<number | undefined> {
+    const fill = this.#parts.blobs.detached(fillId);
+    if (fill === undefined) return undefined;
+    const ticket = this.#nextTicket++;
+    this.#bypasses.set(ticket, new Bypass(fill, this.#parts.clock, this.#parts.received));
+    return ticket;
+  }
+
+  async readBypass(ticket: number): Promise<Uint8Array | undefined> {
+    const bypass = this.#bypasses.get(ticket);
+    if (bypass === undefined) throw new Error('no such bypass');
+    return await bypass.read();
+  }
+
+  closeBypass(ticket: number): void {
+    this.#bypasses.get(ticket)?.close();
+    this.#bypasses.delete(ticket);
+  }
+
+  touch(keys: readonly IndexKey[]): void {
+    for (const key of keys) this.#parts.index.touch(key);
+  }
+
+  tell(event: KeeperEvent): void {
+    this.#listener(event);
+  }
+
+  tellProgress(progress: FillProgress): void {
+    if (!this.#followed.has(progress.fillId)) return;
+    if (progress.state.kind !== 'running') this.#followed.delete(progress.fillId);
+    this.#listener({ kind: 'fill', progress });
+  }
+
+  close(): void {
+    for (const ticket of this.#bypasses.keys()) this.closeBypass(ticket);
+    this.#ended();
+  }
+}

@@ -1,0 +1,116 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
+import type { IndexKey } from '../store/blob-index.ts';
+
+export type { IndexKey };
+
+/**
+ * What a worker asks of the keeper. Called in-process with one worker and over typed IPC messages otherwise, so every
+ * question and answer is plain data, and what can be expected to happen is an answer, not an exception.
+ */
+export interface Keeper {
+  manifest(question: ManifestQuestion): Promise<ManifestAnswer>;
+  /** For a reader of the body: joins the running fill of this digest, or starts one. */
+  blob(question: BlobQuestion): Promise<BlobAnswer>;
+  /** For `HEAD`: what the upstream says of it; starts no fill. */
+  blobSize(question: BlobQuestion): Promise<BlobSizeAnswer>;
+  listing(question: ListingQuestion): Promise<ListingAnswer>;
+  /** The rest of a blob whose fill could not go on to the disk. Undefined when the fill is not known any more. */
+  openBypass(fillId: number): Promise<number | undefined>;
+  /** The next bytes of a bypass, undefined after the last; throws when the body is broken or wrong. */
+  readBypass(ticket: number): Promise<Uint8Array | undefined>;
+  closeBypass(ticket: number): void;
+  /** These were used; order within a batch does not matter. */
+  touch(keys: readonly IndexKey[]): void;
+}
+
+export interface BlobQuestion {
+  readonly repository: RepositoryRef;
+  readonly digest: Digest;
+}
+
+export interface ManifestQuestion {
+  readonly repository: RepositoryRef;
+  readonly reference: Reference;
+}
+
+/** How an answer came about, for `Cache-Status` (RFC 9211) and the metrics. */
+export type CacheResult = 'hit' | 'stale' | 'miss' | 'collapsed' | 'revalidated' | 'bypass';
+
+/** The upstream cannot answer now; `reason` is fit for a client. */
+export interface Unavailable {
+  readonly kind: 'unavailable';
+  readonly reason: string;
+}
+/** The upstream says that there is no such thing, or not for us: the two look the same. */
+export interface Unknown {
+  readonly kind: 'unknown';
+}
+
+export type ManifestAnswer =
+  | {
+      readonly kind: 'manifest';
+      readonly digest: Digest;
+      readonly mediaType: string;
+      readonly content: Uint8Array;
+      readonly result: CacheResult;
+    }
+  | Unknown
+  | Unavailable
+  /** The upstream's manifest breaks the rules; `reason` is fit for a client. */
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+export type BlobAnswer =
+  /** On disk, and this repository may show it. */
+  | { readonly kind: 'stored' }
+  | { readonly kind: 'fill'; readonly fill: FillProgress; readonly joined: boolean }
+  | Unknown
+  | Unavailable;
+
+export type BlobSizeAnswer =
+  { readonly kind: 'size'; readonly size: number; readonly stored: boolean } | Unknown | Unavailable;
+
+export interface ListingQuestion {
+  readonly repository: RepositoryRef;
+  /** After `/v2/<name>/`, made from parsed parts only. */
+  readonly path: string;
+}
+
+export type ListingAnswer =
+  | {
+      readonly kind: 'listing';
+      readonly mediaType: string;
+      readonly content: Uint8Array;
+      /** The query of the upstream's `Link: <…>; rel="next"`, as it stands there. */
+      readonly nextQuery: string | undefined;
+      readonly filters: string | undefined;
+    }
+  | Unknown
+  | Unavailable;
+
+/** Where a fill stands, as its followers see it. */
+export interface FillProgress {
+  readonly fillId: number;
+  /** Of the whole blob. */
+  readonly size: number;
+  /** Bytes from the start of the partial file that may be shown: the last piece only when the digest is right. */
+  readonly available: number;
+  readonly state: FillState;
+}
+
+export type FillState =
+  | { readonly kind: 'running' }
+  /** The digest is right; all of it may be shown. */
+  | { readonly kind: 'done' }
+  /** The body cannot be had or is wrong: followers end short, never cleanly. */
+  | { readonly kind: 'failed'; readonly reason: FillFailure }
+  /** The disk refused: the bytes up to `at` are in the partial file, the rest comes through a bypass. */
+  | { readonly kind: 'detached'; readonly at: number };
+
+export type FillFailure = 'corrupt' | 'interrupted' | 'stopped';
+
+export type KeeperEvent =
+  | { readonly kind: 'fill'; readonly progress: FillProgress }
+  /** Whether an upstream can be asked at the moment. */
+  | { readonly kind: 'upstream'; readonly name: string; readonly available: boolean };

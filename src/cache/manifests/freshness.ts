@@ -1,0 +1,50 @@
+import { ms, type Milliseconds } from '../../lib/brand.ts';
+import { parseDigest, type Digest } from '../../oci/digest.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+
+/*
+ * Lifetimes. By digest: for ever, until evicted. Tag: fresh for `tag`, then stale: revalidated, and still served while
+ * the upstream is slow (`deadline`) or cannot answer (`staleIfError`). What the upstream denies is gone at once.
+ */
+export interface FreshnessRules {
+  readonly tag: Milliseconds;
+  /** How long a client waits for a revalidation before it gets the stale answer. */
+  readonly deadline: Milliseconds;
+  readonly staleIfError: Milliseconds;
+  readonly negative: Milliseconds;
+}
+
+export interface TagRecord {
+  readonly digest: Digest;
+  /** Wall clock of the upstream's last word on it. */
+  readonly checkedAt: Milliseconds;
+}
+
+export type Age = 'fresh' | 'stale' | 'expired';
+
+/** A record from the future (the clock was set back) is stale, never fresh for days. */
+export function ageOf(record: TagRecord, now: Milliseconds, rules: FreshnessRules): Age {
+  const age = now - record.checkedAt;
+  if (age >= 0 && age < rules.tag) return 'fresh';
+  return age < rules.staleIfError ? 'stale' : 'expired';
+}
+
+export function tagKey(repository: RepositoryRef, tag: Tag): string {
+  return `${repositoryKey(repository)}:${tag}`;
+}
+
+/** 8 bytes of time, then the digest. */
+export function encodeTag(record: TagRecord): Uint8Array {
+  const value = Buffer.allocUnsafe(8 + record.digest.length);
+  value.writeDoubleLE(record.checkedAt, 0);
+  value.write(record.digest, 8, 'latin1');
+  return value;
+}
+
+export function decodeTag(value: Uint8Array): TagRecord | undefined {
+  if (value.byteLength < 8) return undefined;
+  const record = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const digest = parseDigest(record.toString('latin1', 8));
+  return digest && { digest, checkedAt: ms(record.readDoubleLE(0)) };
+}

@@ -1,0 +1,242 @@
+import type { Clock } from '../../lib/clock.ts';
+import { SingleFlight } from '../../lib/single-flight.ts';
+import { parseDigest, type Digest } from '../../oci/digest.ts';
+import { ManifestError, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
+import { MANIFEST_ACCEPT } from '../../oci/media-type.ts';
+import type { Tag } from '../../oci/reference.ts';
+import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+import type { MetadataStore } from '../../store/metadata-store.ts';
+import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
+import { ageOf, decodeTag, encodeTag, tagKey, type FreshnessRules, type TagRecord } from './freshness.ts';
+import { reasonFor } from '../reason-for.ts';
+import type { CacheResult, ManifestAnswer, ManifestQuestion } from '../keeper.ts';
+import type { Links } from '../links.ts';
+import { DigestMismatch, type ManifestEntry, type ManifestStore } from './manifest-store.ts';
+import type { NegativeCache } from '../negative-cache.ts';
+import { readBody } from '../read-body.ts';
+
+export interface ManifestCacheEvents {
+  /** The upstream's manifest is wrong or breaks the rules. */
+  rejected(repository: RepositoryRef, error: ManifestError): void;
+  unanswered(repository: RepositoryRef, error: UpstreamError): void;
+  storeFailed(error: unknown): void;
+}
+
+export interface ManifestCacheParts {
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly manifests: ManifestStore;
+  readonly metadata: MetadataStore;
+  readonly links: Links;
+  readonly negative: NegativeCache;
+  readonly clock: Clock;
+  readonly rules: FreshnessRules;
+  readonly events: ManifestCacheEvents;
+}
+
+const UNKNOWN = { kind: 'unknown' } as const;
+
+/** Manifests by tag and by digest, in the keeper: whatever a worker could not answer for itself. */
+export class ManifestCache {
+  readonly #parts: ManifestCacheParts;
+  readonly #questions = new SingleFlight<string, ManifestAnswer>();
+
+  constructor(parts: ManifestCacheParts) {
+    this.#parts = parts;
+  }
+
+  manifest({ repository, reference }: ManifestQuestion): Promise<ManifestAnswer> {
+    return reference.kind === 'digest'
+      ? this.#byDigest(repository, reference.digest)
+      : this.#byTag(repository, reference.tag);
+  }
+
+  /** The upstream's word is forgotten; the next question asks it. */
+  async dropTag(repository: RepositoryRef, tag: Tag): Promise<void> {
+    await this.#parts.metadata.delete('tags', tagKey(repository, tag));
+  }
+
+  async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
+    const { negative } = this.#parts;
+    const key = `${repositoryKey(repository)}@${digest}`;
+    if (negative.has(key)) return UNKNOWN;
+    return await this.#once(key, async () => {
+      const entry =
+        (await this.#linkedManifest(repository, digest)) ??
+        (await this.#attempt(() => this.#parts.manifests.restore(repository, digest)));
+      if (entry !== undefined) return found(entry, 'hit');
+      return await this.#fetch(repository, digest, digest, key);
+    });
+  }
+
+  async #byTag(repository: RepositoryRef, tag: Tag): Promise<ManifestAnswer> {
+    const { negative, clock, rules } = this.#parts;
+    const key = tagKey(repository, tag);
+    if (negative.has(key)) return UNKNOWN;
+    const record = await this.#tagRecord(key);
+    const age = record && ageOf(record, clock.now(), rules);
+    const entry = record && (await this.#linkedManifest(repository, record.digest));
+    if (record === undefined || entry === undefined || age === 'expired') {
+      return await this.#once(key, () => this.#fetch(repository, tag, undefined, key));
+    }
+    // Another worker's question has just been answered.
+    if (age === 'fresh') return found(entry, 'hit');
+    return await this.#revalidateInTime(repository, tag, record, entry, key);
+  }
+
+  /** Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind. */
+  async #revalidateInTime(
+    repository: RepositoryRef,
+    tag: Tag,
+    record: TagRecord,
+    entry: ManifestEntry,
+    key: string,
+  ): Promise<ManifestAnswer> {
+    const { clock, rules } = this.#parts;
+    const late = new AbortController();
+    const word = this.#once(key, () => this.#revalidate(repository, tag, record, entry, key));
+    const deadline = clock.sleep(rules.deadline, late.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      const answer = await Promise.race([word, deadline]);
+      return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
+    } finally {
+      late.abort();
+    }
+  }
+
+  async #revalidate(
+    repository: RepositoryRef,
+    tag: Tag,
+    record: TagRecord,
+    entry: ManifestEntry,
+    key: string,
+  ): Promise<ManifestAnswer> {
+    const asked = await this.#ask(repository, 'HEAD', tag);
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(key) : asked;
+    asked.body.destroy();
+    const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
+    if (announced === record.digest) {
+      await this.#putTag(key, record.digest);
+      return found(entry, 'revalidated');
+    }
+    const moved = announced && (await this.#linkedManifest(repository, announced));
+    if (moved !== undefined) {
+      await this.#putTag(key, moved.digest);
+      return found(moved, 'revalidated');
+    }
+    return await this.#fetch(repository, tag, undefined, key);
+  }
+
+  async #fetch(
+    repository: RepositoryRef,
+    reference: Tag | Digest,
+    expected: Digest | undefined,
+    key: string,
+  ): Promise<ManifestAnswer> {
+    const asked = await this.#ask(repository, 'GET', reference);
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(key) : asked;
+    try {
+      const content = await readBody(asked.body, MAX_MANIFEST_BYTES);
+      if (content === undefined) throw new ManifestError(`the manifest is over ${MAX_MANIFEST_BYTES} bytes`);
+      const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
+      if (announced !== undefined && expected !== undefined && announced !== expected)
+        throw new DigestMismatch(expected);
+      const entry = await this.#parts.manifests.admit(
+        repository,
+        content,
+        asked.headers['content-type'],
+        expected ?? announced,
+      );
+      if (announced !== undefined && expected !== undefined && announced !== expected)
+        throw new DigestMismatch(expected);
+      if (expected === undefined) await this.#putTag(key, entry.digest);
+      return found(entry, 'miss');
+    } catch (error) {
+      return this.#refused(repository, error);
+    }
+  }
+
+  #refused(repository: RepositoryRef, error: unknown): ManifestAnswer {
+    if (!(error instanceof ManifestError))
+      return { kind: 'unavailable', reason: 'the upstream broke off the manifest' };
+    this.#parts.events.rejected(repository, error);
+    if (error instanceof DigestMismatch) return { kind: 'unavailable', reason: error.message };
+    return { kind: 'invalid', reason: error.message };
+  }
+
+  async #ask(
+    repository: RepositoryRef,
+    method: 'GET' | 'HEAD',
+    reference: Tag | Digest,
+  ): Promise<UpstreamResponse | Extract<ManifestAnswer, { kind: 'unknown' | 'unavailable' }>> {
+    const upstream = this.#parts.upstreams.get(repository.upstream);
+    if (upstream === undefined) return UNKNOWN;
+    try {
+      const response = await upstream.ask({
+        method,
+        repository: repository.name,
+        path: `manifests/${reference}`,
+        headers: { accept: MANIFEST_ACCEPT },
+      });
+      if (response.status === 200) return response;
+      response.body.destroy();
+      if ([401, 403, 404, 410].includes(response.status)) return UNKNOWN;
+      return { kind: 'unavailable', reason: `the upstream answered ${response.status}` };
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error;
+      this.#parts.events.unanswered(repository, error);
+      return { kind: 'unavailable', reason: reasonFor(error) };
+    }
+  }
+
+  /** The upstream's no is the truth: the tag goes, and nothing stale is served for it. */
+  async #gone(key: string): Promise<ManifestAnswer> {
+    this.#parts.negative.add(key);
+    await this.#attempt(() => this.#parts.metadata.delete('tags', key));
+    return UNKNOWN;
+  }
+
+  async #tagRecord(key: string): Promise<TagRecord | undefined> {
+    const value = await this.#attempt(() => this.#parts.metadata.get('tags', key));
+    return value && decodeTag(value);
+  }
+
+  async #putTag(key: string, digest: Digest): Promise<void> {
+    const record = { digest, checkedAt: this.#parts.clock.now() };
+    await this.#attempt(() => this.#parts.metadata.put('tags', key, encodeTag(record)));
+  }
+
+  async #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
+    const { links, manifests } = this.#parts;
+    return await this.#attempt(async () =>
+      (await links.has(repository, digest)) ? await manifests.get(digest) : undefined,
+    );
+  }
+
+  /** A store that cannot answer costs a miss, never a pull. */
+  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#parts.events.storeFailed(error);
+      return undefined;
+    }
+  }
+
+  async #once(key: string, work: () => Promise<ManifestAnswer>): Promise<ManifestAnswer> {
+    let asked = false;
+    const answer = await this.#questions.run(key, () => {
+      asked = true;
+      return work();
+    });
+    return asked || answer.kind !== 'manifest' || answer.result !== 'miss'
+      ? answer
+      : { ...answer, result: 'collapsed' };
+  }
+}
+
+function found(entry: ManifestEntry, result: CacheResult): ManifestAnswer {
+  return { kind: 'manifest', ...entry, result };
+}

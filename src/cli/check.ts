@@ -1,0 +1,130 @@
+import { constants } from 'node:fs';
+import { access, mkdir, statfs } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { isServed } from '../admin/control-client.ts';
+import type { Config, ListenAddress, UpstreamConfig } from '../config/config.ts';
+import { systemClock } from '../lib/clock.ts';
+import { parseRepositoryName } from '../oci/repository-name.ts';
+import { StoreLayout } from '../store/layout.ts';
+import { CertificateError } from '../tls/certificate-error.ts';
+import { describeCertificates } from '../tls/describe-certificates.ts';
+import { readPair } from '../tls/certificate-files.ts';
+import { UpstreamClient } from '../upstream/upstream-client.ts';
+import { UpstreamError } from '../upstream/upstream.ts';
+import { configOf, type EdgeOptions } from './edge-options.ts';
+import { sizeText } from './units-text.ts';
+
+type Verdict = 'ok' | 'warn' | 'fail';
+type Report = (verdict: Verdict, what: string, text: string) => void;
+
+const NO_TOKENS = { get: async () => undefined, put: async () => undefined, delete: async () => undefined };
+const EXPIRY_WARNING_DAYS = 14;
+
+/** Tries everything that a start needs, and says what to mend. Exit 1 when something would not work. */
+export async function check(options: EdgeOptions): Promise<void> {
+  const config = configOf(options);
+  let failed = false;
+  const report: Report = (verdict, what, text) => {
+    failed ||= verdict === 'fail';
+    console.log(`${verdict.padEnd(4)}  ${what.padEnd(22)}  ${text}`);
+  };
+  report('ok', 'configuration', options.config ?? 'defaults, no file');
+  const running = await isServed(new StoreLayout(config.storage.path).controlSocket);
+  await checkStorage(config, running, report);
+  await checkCertificates(config, report);
+  for (const name of ['https', 'http', 'admin'] as const)
+    await checkListener(name, config.listen[name], running, report);
+  for (const upstream of config.upstreams) await checkUpstream(upstream, report);
+  if (failed) process.exitCode = 1;
+}
+
+async function checkStorage({ storage }: Config, running: boolean, report: Report): Promise<void> {
+  try {
+    await mkdir(storage.path, { recursive: true, mode: 0o700 });
+    await access(storage.path, constants.W_OK | constants.X_OK);
+    const { bsize, blocks, bavail } = await statfs(storage.path);
+    const used = 1 - bavail / blocks;
+    const text = `${storage.path}: ${sizeText(bavail * bsize)} free${running ? '; an edge runs on it' : ''}`;
+    if (used > storage.highWatermark) {
+      const percent = `${Math.round(used * 100)}% used, over storage.highWatermark: blobs would be evicted at once`;
+      report('warn', 'storage.path', `${text}; ${percent}`);
+    } else if (storage.maxSize > bavail * bsize) {
+      report('warn', 'storage.path', `${text}, less than storage.maxSize: the watermark will decide`);
+    } else report('ok', 'storage.path', text);
+  } catch (error) {
+    report(
+      'fail',
+      'storage.path',
+      `${storage.path} cannot be written (${messageOf(error)}): choose another folder or its owner`,
+    );
+  }
+}
+
+async function checkCertificates({ tls, listen }: Config, report: Report): Promise<void> {
+  if (listen.https === null) return;
+  try {
+    if ((await readPair(tls)) === undefined)
+      return report('ok', 'tls', 'no certificate yet: it is made on first start');
+    const { server } = await describeCertificates(tls.cert, systemClock);
+    const text = `${server.file} for ${server.names.join(', ')}, ${server.daysLeft} days left`;
+    if (server.daysLeft < 0) report('fail', 'tls', `${text}: it has expired, put a new one there`);
+    else report(server.daysLeft < EXPIRY_WARNING_DAYS ? 'warn' : 'ok', 'tls', text);
+  } catch (error) {
+    if (!(error instanceof CertificateError)) throw error;
+    report('fail', 'tls', error.message);
+  }
+}
+
+async function checkListener(
+  name: string,
+  address: ListenAddress | null,
+  running: boolean,
+  report: Report,
+): Promise<void> {
+  const what = `listen.${name}`;
+  if (address === null) return report('ok', what, 'off');
+  const shown = `${address.host}:${address.port}`;
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(address, resolve);
+    });
+    server.close();
+    report('ok', what, shown);
+  } catch (error) {
+    if (running) report('ok', what, `${shown}: taken, by the edge that runs`);
+    else
+      report(
+        'fail',
+        what,
+        `${shown}: ${messageOf(error)}: end the program that has it, or choose another port`,
+      );
+  }
+}
+
+/** Asks for something that need not exist: any answer but a failure says that the upstream can be asked. */
+async function checkUpstream(options: UpstreamConfig, report: Report): Promise<void> {
+  const what = `upstream ${options.name}`;
+  const repository = parseRepositoryName('library/alpine');
+  if (repository === undefined) return;
+  const client = new UpstreamClient(options, { clock: systemClock, tokens: NO_TOKENS });
+  try {
+    const response = await client.ask({ method: 'HEAD', repository, path: 'manifests/latest', attempts: 1 });
+    response.body.destroy();
+    if (response.status === 401 && options.credentials !== undefined) {
+      report('fail', what, 'the credentials were refused (401): mend upstreams[].credentials');
+    } else report('ok', what, `${options.urls[0]} answers`);
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    const advice =
+      'the edge starts without it and serves what is cached; mend the URL, the name service or the route';
+    report('warn', what, `${error.message}: ${advice}`);
+  } finally {
+    await client.close();
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

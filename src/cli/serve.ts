@@ -1,0 +1,61 @@
+import { startEdge, type Edge } from '../app.ts';
+import type { Config, ListenAddress } from '../config/config.ts';
+import { clientTrustHint } from '../tls/describe-certificates.ts';
+import { configOf, type EdgeOptions } from './edge-options.ts';
+import { version } from './version.ts';
+
+/** Runs until a signal ends it. The log goes to standard output; what a person should know goes to standard error. */
+export async function serve(options: EdgeOptions): Promise<void> {
+  const config = configOf(options);
+  const edge = await startEdge(config);
+  console.error(greeting(config, edge));
+  await untilStopped(edge);
+}
+
+async function untilStopped(edge: Edge): Promise<void> {
+  process.on('SIGHUP', () => {
+    edge.reload().catch((error: unknown) => console.error('pierhead: not reloaded:', messageOf(error)));
+  });
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve());
+  });
+  // A second signal while draining ends it at once.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
+  await edge.stop();
+  // Timers and sockets of libraries must not keep a stopped edge alive.
+  process.exit(0);
+}
+
+function greeting(config: Config, { listen, certificates }: Edge): string {
+  const { http, https, admin } = listen;
+  const lines = [`Pierhead ${version()} serves ${config.upstreams.map(({ name }) => name).join(', ')}`];
+  if (http !== undefined) lines.push(`  http   ${urlOf('http', http)}`);
+  if (https !== undefined) lines.push(`  https  ${urlOf('https', https)}`);
+  if (admin !== undefined) lines.push(`  admin  ${urlOf('http', admin)}/metrics`);
+  lines.push(`  data   ${config.storage.path}`);
+  const mirror = http === undefined ? https && urlOf('https', https) : urlOf('http', http);
+  if (mirror !== undefined) {
+    lines.push('', 'Docker on this host: put this into /etc/docker/daemon.json and restart docker:');
+    lines.push(`  { "registry-mirrors": ["${mirror}"] }`);
+  }
+  if (
+    certificates !== undefined &&
+    certificates.made !== 'none' &&
+    certificates.caFile !== undefined &&
+    https
+  ) {
+    const name = config.tls.names[0] ?? 'localhost';
+    lines.push('', clientTrustHint(certificates.caFile, `${name}:${https.port}`));
+  }
+  return lines.join('\n');
+}
+
+function urlOf(scheme: string, { host, port }: ListenAddress): string {
+  const anywhere = host === '0.0.0.0' || host === '::';
+  const shown = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return `${scheme}://${shown}:${port}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,181 @@
+import cluster, { type Worker } from 'node:cluster';
+import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { KeeperCore } from '../cache/keeper-core.ts';
+import { countersOf, type MetricsSnapshot } from '../observe/metrics.ts';
+import { KeeperHost } from './keeper-host.ts';
+import type { KeeperMessage, WorkerMessage } from './messages.ts';
+
+/** A worker that lived shorter than this is replaced with a growing pause, so that a crash loop stays bounded. */
+const STABLE_AFTER = seconds(10);
+const FIRST_PAUSE = ms(100);
+const LONGEST_PAUSE = seconds(30);
+/** A worker that does not answer a scrape in this time is left out of it. */
+const COLLECT_TIMEOUT = seconds(2);
+
+export interface SupervisorEvents {
+  workerStarted(pid: number | undefined): void;
+  workerDied(pid: number | undefined, how: string): void;
+}
+
+export interface SupervisorParts<Settings> {
+  readonly core: KeeperCore;
+  readonly clock: Clock;
+  readonly count: number;
+  readonly settings: Settings;
+  readonly events: SupervisorEvents;
+}
+
+interface Member<Settings> {
+  readonly worker: Worker;
+  readonly host: KeeperHost<Settings>;
+  readonly startedAt: Milliseconds;
+  readonly collecting: Map<number, (snapshot: MetricsSnapshot) => void>;
+  snapshot: MetricsSnapshot | undefined;
+  ready: boolean;
+}
+
+/** A worker said that it cannot serve, such as for a port in use. */
+export class WorkerFailed extends Error {
+  override readonly name = 'WorkerFailed';
+  readonly code: string | undefined;
+
+  constructor(message: string, code: string | undefined) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Starts the workers, replaces those that die, and speaks for all of them. */
+export class Supervisor<Settings> {
+  readonly #parts: SupervisorParts<Settings>;
+  readonly #members = new Map<number, Member<Settings>>();
+  readonly #retired: MetricsSnapshot[] = [];
+  readonly #stopping = new AbortController();
+  #settings: Settings;
+  #pause: Milliseconds = FIRST_PAUSE;
+  #nextCollection = 1;
+
+  constructor(parts: SupervisorParts<Settings>) {
+    this.#parts = parts;
+    this.#settings = parts.settings;
+    // Each worker accepts for itself: a replaced one drops nothing from the shared queue.
+    cluster.schedulingPolicy = cluster.SCHED_NONE;
+    cluster.setupPrimary({ serialization: 'advanced' });
+  }
+
+  get ready(): number {
+    return [...this.#members.values()].filter((member) => member.ready).length;
+  }
+
+  /** Resolves when every worker serves. @throws {WorkerFailed} when one cannot. */
+  async start(): Promise<void> {
+    await Promise.all(Array.from({ length: this.#parts.count }, () => this.#startWorker()));
+  }
+
+  /** The new settings reach running workers and those to come. */
+  reload(settings: Settings): void {
+    this.#settings = settings;
+    for (const { worker } of this.#members.values()) send(worker, { type: 'reload', settings });
+  }
+
+  /** Everybody's counters, those of workers that are gone included. */
+  async collect(): Promise<MetricsSnapshot[]> {
+    const live = await Promise.all([...this.#members.values()].map((member) => this.#collectFrom(member)));
+    return [...live.filter((snapshot) => snapshot !== undefined), ...this.#retired];
+  }
+
+  /** Workers finish what they are at; resolves when all are gone. What is left after `grace` is ended. */
+  async drain(grace: Milliseconds): Promise<void> {
+    this.#stopping.abort();
+    const gone = [...this.#members.values()].map(({ worker }) => {
+      const exit = new Promise<void>((resolve) => {
+        worker.once('exit', () => resolve());
+      });
+      send(worker, { type: 'drain' });
+      return exit;
+    });
+    const cut = new AbortController();
+    const late = this.#parts.clock.sleep(ms(grace + 2000), cut.signal).then(
+      () => this.kill(),
+      () => undefined,
+    );
+    await Promise.all(gone);
+    cut.abort();
+    await late;
+  }
+
+  kill(): void {
+    for (const { worker } of this.#members.values()) worker.process.kill('SIGKILL');
+  }
+
+  #startWorker(): Promise<void> {
+    const started = Promise.withResolvers<void>();
+    const worker = cluster.fork();
+    const { core, clock, events } = this.#parts;
+    const session = core.connect((event) => send(worker, { type: 'event', event }));
+    const member: Member<Settings> = {
+      worker,
+      host: new KeeperHost(session, (message) => send(worker, message)),
+      startedAt: clock.monotonic(),
+      collecting: new Map(),
+      snapshot: undefined,
+      ready: false,
+    };
+    this.#members.set(worker.id, member);
+    worker.on('message', (message: WorkerMessage) => {
+      if (member.host.take(message)) return;
+      if (message.type === 'metrics') member.collecting.get(message.id)?.(message.snapshot);
+      if (message.type === 'failed') started.reject(new WorkerFailed(message.message, message.code));
+      if (message.type !== 'ready') return;
+      member.ready = true;
+      events.workerStarted(worker.process.pid);
+      started.resolve();
+    });
+    worker.on('exit', (code, signal) => {
+      started.reject(new WorkerFailed(`a worker ended at its start (${signal ?? code})`, undefined));
+      void this.#replace(member, signal ?? `exit code ${code}`);
+    });
+    worker.on('error', () => worker.process.kill('SIGKILL'));
+    send(worker, { type: 'start', settings: this.#settings });
+    return started.promise;
+  }
+
+  async #replace(member: Member<Settings>, how: string): Promise<void> {
+    const { clock, events } = this.#parts;
+    this.#members.delete(member.worker.id);
+    member.host.close();
+    if (member.snapshot !== undefined) this.#retired.push(countersOf(member.snapshot));
+    if (this.#stopping.signal.aborted) return;
+    events.workerDied(member.worker.process.pid, how);
+    const lived = clock.monotonic() - member.startedAt;
+    this.#pause = lived > STABLE_AFTER ? FIRST_PAUSE : ms(Math.min(this.#pause * 2, LONGEST_PAUSE));
+    try {
+      if (lived <= STABLE_AFTER) await clock.sleep(this.#pause, this.#stopping.signal);
+      await this.#startWorker();
+    } catch {
+      // Stopping; or the new one died as well, and its own exit brings us here again.
+    }
+  }
+
+  async #collectFrom(member: Member<Settings>): Promise<MetricsSnapshot | undefined> {
+    const id = this.#nextCollection++;
+    const answered = new Promise<MetricsSnapshot>((resolve) => member.collecting.set(id, resolve));
+    const stop = new AbortController();
+    const late = this.#parts.clock.sleep(COLLECT_TIMEOUT, stop.signal).then(
+      () => undefined,
+      () => undefined,
+    );
+    send(member.worker, { type: 'collect', id });
+    const snapshot = await Promise.race([answered, late]);
+    stop.abort();
+    member.collecting.delete(id);
+    if (snapshot !== undefined) member.snapshot = snapshot;
+    return member.snapshot;
+  }
+}
+
+/** A worker whose channel is closed is about to exit; its `exit` event tells the rest. */
+function send<Settings>(worker: Worker, message: KeeperMessage<Settings>): void {
+  if (worker.isConnected()) worker.send(message, () => undefined);
+}

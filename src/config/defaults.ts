@@ -1,0 +1,42 @@
+import { bytes, ms, seconds } from '../lib/brand.ts';
+import type { AccessConfig, FreshnessConfig, ListenAddress, LogLevel, TlsVersion } from './config.ts';
+
+const DAY_SECONDS = 24 * 60 * 60;
+
+export const DEFAULT_LISTEN: Readonly<Record<'https' | 'http' | 'admin', ListenAddress>> = {
+  https: { host: '0.0.0.0', port: 5443 },
+  http: { host: '127.0.0.1', port: 5000 },
+  admin: { host: '127.0.0.1', port: 5001 },
+};
+
+/** Paths are relative to the config file's folder, or to the working directory without a file. */
+export const DEFAULT_TLS = {
+  cert: 'certs/server.crt',
+  key: 'certs/server.key',
+  minVersion: 'TLSv1.2' satisfies TlsVersion,
+  names: ['localhost'],
+} as const;
+
+export const DEFAULT_STORAGE = { path: 'data', maxSize: bytes(50 * 1024 ** 3), highWatermark: 0.85 } as const;
+
+export const DEFAULT_FRESHNESS: FreshnessConfig = {
+  tag: seconds(60),
+  deadline: seconds(1),
+  staleIfError: ms(30 * DAY_SECONDS * 1000),
+  negative: seconds(15),
+};
+
+/** Loopback and the private networks: nobody from the open Internet. */
+export const DEFAULT_ACCESS: AccessConfig = {
+  allow: ['127.0.0.0/8', '::1', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+  deny: [],
+};
+
+export const DEFAULT_LOG_LEVEL: LogLevel = 'info';
+
+export const DOCKER_HUB = {
+  name: 'docker.io',
+  host: 'registry-1.docker.io',
+  url: 'https://registry-1.docker.io',
+  authHost: 'auth.docker.io',
+} as const;

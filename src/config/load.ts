@@ -1,0 +1,150 @@
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { collide } from './addresses.ts';
+import type { Config, ListenConfig } from './config.ts';
+import { DEFAULT_LISTEN } from './defaults.ts';
+import { readFlags, type Flags, type Overrides } from './flags.ts';
+import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
+import { configSchema, type FileConfig } from './schema.ts';
+import { whyUnreadable, type Surroundings } from './secrets.ts';
+import { completeUpstreams } from './upstreams.ts';
+import { readYaml } from './yaml.ts';
+
+export interface ConfigSources {
+  /** The config file, relative to `cwd`; without it nothing is read and the defaults apply. */
+  readonly file?: string;
+  readonly flags: Flags;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Absolute. */
+  readonly cwd: string;
+  readonly cpus: number;
+}
+
+/**
+ * The configuration to run on: defaults, then the file, then the flags.
+ *
+ * @throws {ConfigError} with every problem of the file and the flags.
+ */
+export function loadConfig(sources: ConfigSources): Config {
+  const { file, flags } = sources;
+  const written = file === undefined ? WITHOUT_FILE : readConfigFile(resolve(sources.cwd, file));
+  const surroundings: Surroundings = {
+    env: sources.env,
+    cpus: sources.cpus,
+    folder: file === undefined ? sources.cwd : dirname(resolve(sources.cwd, file)),
+    ...(written.literalsRefused === undefined ? {} : { literalsRefused: written.literalsRefused }),
+  };
+  const schema = configSchema(surroundings);
+  const content = withoutEmptySections(written.content);
+  const parsed = schema.safeParse(content);
+  const problems = [...written.problems];
+  if (!parsed.success)
+    problems.push(...problemsOf(parsed.error.issues, printable(resolve(sources.cwd, file ?? ''))));
+
+  // Read for itself, so that listeners are checked together with the flags whatever else is wrong in the file;
+  // but not when the file's word is unknown.
+  const listen =
+    written.problems.length > 0
+      ? undefined
+      : schema.shape.listen.safeParse(sectionOf(content, 'listen')).data;
+  const read = readFlags(flags, hostsOf(listen), sources);
+  problems.push(...read.problems);
+  const listeners = listen === undefined ? undefined : overridden(listen, read.overrides);
+  if (listeners !== undefined) problems.push(...listenerProblems(listeners, flags));
+
+  if (!parsed.success || listeners === undefined || problems.length > 0)
+    throw new ConfigError(problems, file);
+  return complete(parsed.data, listeners, read.overrides);
+}
+
+interface WrittenConfig {
+  readonly content: unknown;
+  readonly problems: readonly Problem[];
+  readonly literalsRefused?: string;
+}
+
+const WITHOUT_FILE: WrittenConfig = { content: undefined, problems: [] };
+
+/** Content and permissions are of one open file: it cannot be exchanged between the two looks. */
+function readConfigFile(file: string): WrittenConfig {
+  const shown = printable(file);
+  let source: string;
+  let mode: number;
+  try {
+    const descriptor = openSync(file, 'r');
+    try {
+      mode = fstatSync(descriptor).mode;
+      source = readFileSync(descriptor, 'utf8');
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    return {
+      content: undefined,
+      problems: [{ key: '--config', message: `${shown} ${whyUnreadable(error)}` }],
+    };
+  }
+  const yaml = readYaml(source, shown);
+  if ('problems' in yaml) return { content: undefined, problems: yaml.problems };
+  if ((mode & 0o004) === 0) return { content: yaml.value, problems: [] };
+  const literalsRefused = `is a literal secret in a file that every user may read: chmod 600 ${shown}, or take it out with { file: PATH } or { env: NAME }`;
+  return { content: yaml.value, problems: [], literalsRefused };
+}
+
+/** `tls:` with every line under it commented out is as good as no `tls` at all. */
+function withoutEmptySections(content: unknown): unknown {
+  if (content === undefined || content === null) return {};
+  if (typeof content !== 'object' || Array.isArray(content)) return content;
+  return Object.fromEntries(Object.entries(content).filter(([, value]) => value !== null));
+}
+
+function sectionOf(content: unknown, name: string): unknown {
+  if (typeof content !== 'object' || content === null) return undefined;
+  return new Map<string, unknown>(Object.entries(content)).get(name);
+}
+
+function hostsOf(listen: ListenConfig | undefined): Record<keyof ListenConfig, string> {
+  const host = (name: keyof ListenConfig): string => (listen?.[name] ?? DEFAULT_LISTEN[name]).host;
+  return { https: host('https'), http: host('http'), admin: host('admin') };
+}
+
+function overridden(listen: ListenConfig, { listen: flags }: Overrides): ListenConfig {
+  const pick = (name: keyof ListenConfig) => (flags[name] === undefined ? listen[name] : flags[name]);
+  return { https: pick('https'), http: pick('http'), admin: pick('admin') };
+}
+
+function listenerProblems(listen: ListenConfig, flags: Flags): Problem[] {
+  const key = (name: keyof ListenConfig): string =>
+    flags[name] === undefined ? `listen.${name}` : `--${name}`;
+  const problems: Problem[] = [];
+  if (listen.https === null && listen.http === null)
+    problems.push({ key: 'listen', message: 'https and http are both off; takes at least one of them' });
+  const pairs = [
+    ['http', 'https'],
+    ['admin', 'https'],
+    ['admin', 'http'],
+  ] as const;
+  for (const [name, other] of pairs) {
+    const [one, two] = [listen[name], listen[other]];
+    if (one !== null && two !== null && collide(one, two))
+      problems.push({
+        key: key(name),
+        message: `takes another port than ${key(other)}: both are ${one.port}`,
+      });
+  }
+  return problems;
+}
+
+function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides): Config {
+  const { tls, storage, freshness, access, log } = parsed;
+  return {
+    listen,
+    tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
+    workers: overrides.workers ?? parsed.workers,
+    storage: { ...storage, path: overrides.storagePath ?? storage.path },
+    freshness,
+    upstreams: completeUpstreams(parsed.upstreams, overrides.upstreamUrl),
+    access: { allow: access.allow, deny: access.deny },
+    log: { level: overrides.logLevel ?? log.level },
+  };
+}

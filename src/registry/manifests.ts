@@ -1,0 +1,49 @@
+import type { EdgeCache } from '../cache/edge-cache.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { GrantedRepository } from '../oci/granted.ts';
+import type { Reference } from '../oci/reference.ts';
+import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
+
+/**
+ * `GET` and `HEAD /v2/<name>/manifests/<reference>`. The stored type is sent as it is, whatever `Accept` says: clients
+ * compare it as a string, and the bytes of a digest are the same for everybody.
+ */
+export async function answerManifest(
+  cache: EdgeCache,
+  repository: GrantedRepository,
+  reference: Reference,
+  facts: RequestFacts,
+): Promise<Answer> {
+  const answer = await cache.manifest(repository, reference);
+  switch (answer.kind) {
+    case 'unknown':
+      throw new RegistryError('MANIFEST_UNKNOWN');
+    case 'unavailable':
+      throw new RegistryError('UNAVAILABLE', answer.reason);
+    case 'invalid':
+      throw new RegistryError('MANIFEST_INVALID', answer.reason);
+    case 'manifest': {
+      const etag = `"${answer.digest}"`;
+      const { result, content } = answer;
+      if (matchesTag(facts.ifNoneMatch, etag)) {
+        return {
+          status: 304,
+          headers: { etag, 'docker-content-digest': answer.digest },
+          body: NO_BODY,
+          result,
+        };
+      }
+      return {
+        status: 200,
+        headers: {
+          'content-type': answer.mediaType,
+          'content-length': content.byteLength,
+          'docker-content-digest': answer.digest,
+          etag,
+        },
+        body: facts.head ? NO_BODY : { kind: 'bytes', content },
+        result,
+      };
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import { parseDigest, type Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import { parseReference, type Reference } from '../oci/reference.ts';
+import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
+
+/** What a path of the distribution spec asks for; every part is parsed, so nothing raw goes further. */
+export type Route =
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'manifest'; readonly name: RepositoryName; readonly reference: Reference }
+  | { readonly kind: 'blob'; readonly name: RepositoryName; readonly digest: Digest }
+  | { readonly kind: 'tags'; readonly name: RepositoryName; readonly query: URLSearchParams }
+  | {
+      readonly kind: 'referrers';
+      readonly name: RepositoryName;
+      readonly digest: Digest;
+      readonly query: URLSearchParams;
+    }
+  | { readonly kind: 'upload'; readonly name: RepositoryName }
+  | { readonly kind: 'catalog' };
+
+export interface Target {
+  readonly route: Route;
+  /** containerd's `?ns=`: the registry that the image's name began with. */
+  readonly namespace: string | undefined;
+}
+
+const MAX_TARGET_LENGTH = 4096;
+
+/**
+ * Reads a request target in origin form.
+ * @throws {RegistryError} naming the part that is wrong; `undefined` is not an answer here.
+ */
+export function parseTarget(target: string): Target {
+  if (target.length > MAX_TARGET_LENGTH)
+    throw new RegistryError('NAME_INVALID', 'the request target is too long');
+  const [path, search] = split(target, '?');
+  if (search?.includes('#') === true || path.includes('#'))
+    throw new RegistryError('NAME_INVALID', 'a # has no place in a target');
+  const query = new URLSearchParams(search ?? '');
+  return { route: parsePath(decodePath(path), query), namespace: single(query, 'ns') };
+}
+
+function parsePath(path: string, query: URLSearchParams): Route {
+  if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
+  if (!path.startsWith('/v2/')) throw new RegistryError('NAME_UNKNOWN', 'only /v2/ is served here');
+  const parts = path.slice('/v2/'.length).split('/');
+  if (parts.length === 1 && parts[0] === '_catalog') return { kind: 'catalog' };
+  const last = parts.at(-1) ?? '';
+  const before = parts.at(-2);
+  // The words stand at fixed places from the end: a repository may well be called `manifests` or `blobs`.
+  const name = (dropped: number): RepositoryName => repositoryName(parts.slice(0, -dropped).join('/'));
+  if (before === 'manifests') return { kind: 'manifest', name: name(2), reference: reference(last) };
+  if (before === 'blobs' && last === 'uploads') return { kind: 'upload', name: name(2) };
+  if (before === 'blobs') return { kind: 'blob', name: name(2), digest: digest(last) };
+  if (before === 'uploads' && parts.at(-3) === 'blobs') return { kind: 'upload', name: name(3) };
+  if (before === 'tags' && last === 'list') return { kind: 'tags', name: name(2), query: listQuery(query) };
+  if (before === 'referrers') return { kind: 'referrers', name: name(2), digest: digest(last), query };
+  throw new RegistryError(
+    'NAME_UNKNOWN',
+    'no such route: manifests, blobs, tags/list and referrers are known',
+  );
+}
+
+/** Only the colon of a digest is ever sent encoded; any other escape is a trick or a mistake. */
+function decodePath(path: string): string {
+  const decoded = path.replaceAll(/%3a/gi, ':');
+  if (decoded.includes('%'))
+    throw new RegistryError('NAME_INVALID', 'escapes have no place in a repository path');
+  return decoded;
+}
+
+function repositoryName(text: string): RepositoryName {
+  const name = parseRepositoryName(text);
+  if (name !== undefined) return name;
+  throw new RegistryError(
+    'NAME_INVALID',
+    `${shown(text)} is not a repository name: lower-case letters, digits, and single . _ - between them, parts joined by /`,
+  );
+}
+
+function reference(text: string): Reference {
+  const parsed = parseReference(text);
+  if (parsed !== undefined) return parsed;
+  if (text.includes(':')) throw invalidDigest(text);
+  throw new RegistryError(
+    'MANIFEST_INVALID',
+    `${shown(text)} is not a tag: up to 128 letters, digits, . _ -`,
+  );
+}
+
+function digest(text: string): Digest {
+  const parsed = parseDigest(text);
+  if (parsed === undefined) throw invalidDigest(text);
+  return parsed;
+}
+
+function invalidDigest(text: string): RegistryError {
+  return new RegistryError(
+    'DIGEST_INVALID',
+    `${shown(text)} is not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case`,
+  );
+}
+
+function listQuery(query: URLSearchParams): URLSearchParams {
+  const n = single(query, 'n');
+  if (n !== undefined && !/^\d{1,9}$/.test(n))
+    throw new RegistryError('SIZE_INVALID', `n takes a number, not ${shown(n)}`);
+  return query;
+}
+
+function single(query: URLSearchParams, key: string): string | undefined {
+  const values = query.getAll(key);
+  if (values.length > 1) throw new RegistryError('NAME_INVALID', `${key} is given more than once`);
+  return values[0];
+}
+
+function split(text: string, separator: string): [string, string | undefined] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** JSON escapes what could break a log line or a terminal. */
+function shown(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}

@@ -1,0 +1,54 @@
+import { RegistryError } from '../oci/error-codes.ts';
+import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
+
+export interface UpstreamNames {
+  readonly name: string;
+  /** Host names of this edge under which the upstream is reached. */
+  readonly hosts: readonly string[];
+  readonly default: boolean;
+  /** Docker Hub keeps its official images under `library/`; clients that speak to it through a mirror add that themselves. */
+  readonly officialNamespace: string | undefined;
+}
+
+export interface Addressed {
+  readonly name: RepositoryName;
+  readonly namespace: string | undefined;
+  /** The request's `Host` header. */
+  readonly host: string | undefined;
+}
+
+/**
+ * Which upstream a request is about: `?ns=`, else the first path component, else the `Host`, else the default.
+ * @throws {RegistryError} NAME_UNKNOWN at once for a namespace that is not configured: the client goes on to its next
+ * mirror, and nobody can make the edge ask hosts of their choice.
+ */
+export function selectUpstream(
+  upstreams: readonly UpstreamNames[],
+  { name, namespace, host }: Addressed,
+): RepositoryRef {
+  if (namespace !== undefined) {
+    const named = upstreams.find((upstream) => upstream.name === namespace);
+    if (named === undefined)
+      throw new RegistryError('NAME_UNKNOWN', 'this edge has no upstream of that namespace');
+    return within(named, stripFirst(name, named.name) ?? name);
+  }
+  for (const upstream of upstreams) {
+    const rest = stripFirst(name, upstream.name);
+    if (rest !== undefined) return within(upstream, rest);
+  }
+  const hostName = host?.replace(/:\d+$/, '').toLowerCase();
+  const byHost = upstreams.find(({ hosts }) => hosts.some((known) => known === host || known === hostName));
+  const chosen = byHost ?? upstreams.find((upstream) => upstream.default);
+  if (chosen === undefined) throw new RegistryError('NAME_UNKNOWN', 'this edge has no default upstream');
+  return within(chosen, name);
+}
+
+function stripFirst(name: RepositoryName, upstream: string): RepositoryName | undefined {
+  return name.startsWith(`${upstream}/`) ? parseRepositoryName(name.slice(upstream.length + 1)) : undefined;
+}
+
+function within({ name: upstream, officialNamespace }: UpstreamNames, name: RepositoryName): RepositoryRef {
+  const official = officialNamespace !== undefined && !name.includes('/');
+  return { upstream, name: (official && parseRepositoryName(`${officialNamespace}/${name}`)) || name };
+}

@@ -1,0 +1,158 @@
+import { open, type Database, type RootDatabase } from 'lmdb';
+import type { Clock } from '../lib/clock.ts';
+import {
+  StoreError,
+  type LocalMetadata,
+  type MetadataStore,
+  type PutOptions,
+  type Table,
+} from './metadata-store.ts';
+
+type Records = Database<Buffer, string>;
+const TABLES: readonly Table[] = ['manifests', 'tags', 'links', 'tokens'];
+/** Each value carries its expiry in front (milliseconds since the epoch, 0 for never): 8 bytes. */
+const HEADER_BYTES = 8;
+const COMPLETE = 'complete';
+/** Sorts after every character that a key can hold. */
+const AFTER_ALL = '\u{10FFFF}';
+
+/**
+ * `index`: LRU order and sizes of what is on this host's disk. `fills`: where each partial file comes from.
+ * `state`: what is known of the metadata itself.
+ */
+export type LocalTable = 'index' | 'fills' | 'state';
+
+/** Records that are about this host's disk: the keeper's own, never shared between edges. */
+export interface LocalRecords {
+  put(key: string, value: Uint8Array): Promise<void>;
+  delete(key: string): Promise<void>;
+  entries(): Iterable<readonly [string, Uint8Array]>;
+}
+
+/**
+ * LMDB: memory-mapped, readable by the workers while the keeper writes. Lifetime: opened by the keeper for writing and
+ * by each worker read-only; a value put by the keeper is seen by every read that starts after `put` has resolved.
+ */
+export class EmbeddedStore implements MetadataStore, LocalMetadata {
+  readonly #root: RootDatabase<Buffer, string>;
+  readonly #tables: ReadonlyMap<Table, Records>;
+  readonly #local: ReadonlyMap<LocalTable, Records>;
+  readonly #clock: Clock;
+
+  /** @throws {StoreError} `corrupt` or `unavailable` when the folder cannot be opened as a store. */
+  constructor(folder: string, options: { clock: Clock; readOnly?: boolean }) {
+    this.#clock = options.clock;
+    try {
+      this.#root = open({ path: folder, encoding: 'binary', maxDbs: 8, readOnly: options.readOnly ?? false });
+      const table = (name: string): Records =>
+        this.#root.openDB<Buffer, string>({ name, encoding: 'binary' });
+      this.#tables = new Map(TABLES.map((name) => [name, table(name)]));
+      this.#local = new Map([
+        ['index', table('index')],
+        ['fills', table('fills')],
+        ['state', table('state')],
+      ]);
+    } catch (cause) {
+      throw new StoreError('corrupt', `the metadata in ${folder} cannot be opened`, { cause });
+    }
+  }
+
+  read(table: Table, key: string): Uint8Array | undefined {
+    // Without this a read right after a message about a commit may still look through an older transaction.
+    this.#root.resetReadTxn();
+    const record = this.#attempt(() => this.#table(table).getBinary(key));
+    return record === undefined || this.#expired(record) ? undefined : record.subarray(HEADER_BYTES);
+  }
+
+  has(table: Table, key: string): boolean {
+    return this.read(table, key) !== undefined;
+  }
+
+  get(table: Table, key: string): Promise<Uint8Array | undefined> {
+    return Promise.resolve(this.read(table, key));
+  }
+
+  async put(table: Table, key: string, value: Uint8Array, options: PutOptions = {}): Promise<void> {
+    const record = Buffer.allocUnsafe(HEADER_BYTES + value.byteLength);
+    record.writeDoubleLE(options.expiresAt ?? 0, 0);
+    record.set(value, HEADER_BYTES);
+    await this.#written(this.#table(table).put(key, record));
+  }
+
+  async delete(table: Table, key: string): Promise<void> {
+    await this.#written(this.#table(table).remove(key));
+  }
+
+  async *entries(table: Table, prefix: string): AsyncIterable<readonly [string, Uint8Array]> {
+    this.#root.resetReadTxn();
+    for (const { key, value } of this.#table(table).getRange({ start: prefix, end: prefix + AFTER_ALL })) {
+      if (!this.#expired(value)) yield [key, value.subarray(HEADER_BYTES)];
+    }
+  }
+
+  localRecords(name: LocalTable): LocalRecords {
+    const records = this.#local.get(name);
+    if (records === undefined) throw new StoreError('unavailable', `no table ${name}`);
+    return {
+      put: (key, value) => this.#written(records.put(key, Buffer.from(value))),
+      delete: (key) => this.#written(records.remove(key)),
+      *entries() {
+        for (const { key, value } of records.getRange()) yield [key, value];
+      },
+    };
+  }
+
+  /** False for new metadata until {@link markComplete}: what the files tell is not all in it yet. */
+  get complete(): boolean {
+    return this.#local.get('state')?.doesExist(COMPLETE) ?? false;
+  }
+
+  async markComplete(): Promise<void> {
+    await this.localRecords('state').put(COMPLETE, Uint8Array.of(1));
+  }
+
+  /** Reads every record once; throws where the file is damaged. For the probe after an unclean end. */
+  scan(): number {
+    let count = 0;
+    for (const records of [...this.#tables.values(), ...this.#local.values()])
+      for (const _ of records.getRange()) count += 1;
+    return count;
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+
+  #table(table: Table): Records {
+    const records = this.#tables.get(table);
+    if (records === undefined) throw new StoreError('unavailable', `no table ${table}`);
+    return records;
+  }
+
+  #expired(record: Buffer): boolean {
+    const expiresAt = record.readDoubleLE(0);
+    return expiresAt !== 0 && expiresAt <= this.#clock.now();
+  }
+
+  #attempt<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (cause) {
+      throw new StoreError('corrupt', 'a metadata record cannot be read', { cause });
+    }
+  }
+
+  async #written(write: Promise<unknown>): Promise<void> {
+    try {
+      await write;
+    } catch (cause) {
+      throw new StoreError(
+        /ENOSPC|No space/.test(String(cause)) ? 'full' : 'unavailable',
+        'metadata was not written',
+        {
+          cause,
+        },
+      );
+    }
+  }
+}

@@ -1,0 +1,246 @@
+import { lookup as systemLookup } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import type { Clock } from '../lib/clock.ts';
+import {
+  AddressRefusedError,
+  checkedLookup,
+  HomeAddress,
+  mayReach,
+  type AddressClass,
+  type Classify,
+} from './address-policy.ts';
+import { parseChallenges } from './challenge.ts';
+import { OriginHealth } from './health.ts';
+import { discard, headerOf, OriginPool, type HopAnswer, type HopRequest } from './origin-pool.ts';
+import { mayRedirectAnywhere, realmTarget, redirectTarget, type TargetRules } from './targets.ts';
+import { Tokens } from './tokens.ts';
+import { UpstreamError, type Timeouts, type TokenStore, type UpstreamQuestion } from './upstream.ts';
+
+const MAX_REDIRECTS = 3;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** What must not follow a redirect to another origin (CVE-2020-15157). */
+const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
+const DENIALS = new Set([400, 401, 403, 405]);
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface OriginOptions {
+  readonly upstream: string;
+  readonly url: URL;
+  readonly credentials: Credentials | undefined;
+  readonly authHosts: ReadonlySet<string>;
+  readonly redirectHosts: ReadonlySet<string>;
+  readonly secureContext: SecureContext | undefined;
+  readonly userAgent: string;
+}
+
+export interface OriginParts {
+  readonly clock: Clock;
+  readonly tokens: TokenStore;
+  readonly timeouts: Timeouts;
+  readonly classify: Classify;
+  readonly lookup?: LookupFunction | undefined;
+  readonly onTokenFetched: (outcome: 'ok' | 'failed') => void;
+  readonly onHealth: (healthy: boolean) => void;
+}
+
+/** One URL of an upstream: its connections, its tokens, its redirects and its health. */
+export class RegistryOrigin {
+  readonly url: URL;
+  readonly health: OriginHealth;
+  /** A path in the URL is a prefix of every repository: a project of the registry. */
+  readonly #prefix: string;
+  readonly #basic: string | undefined;
+  readonly #rules: TargetRules;
+  readonly #tokens: Tokens;
+  /** The registry itself. */
+  readonly #home: OriginPool;
+  /** Redirect targets and realms: each address is checked when it is connected to. */
+  readonly #checked: OriginPool;
+  /** Redirect targets that the operator allowed by name. */
+  readonly #allowed: OriginPool;
+  /** The registry wants Basic: it gets it without a 401 first. */
+  #wantsBasic = false;
+
+  constructor(options: OriginOptions, parts: OriginParts) {
+    const { url, credentials, authHosts, redirectHosts } = options;
+    const { clock, classify, timeouts, lookup = systemLookup } = parts;
+    this.url = url;
+    this.#prefix = url.pathname.replace(/\/*$/, '/').slice(1);
+    this.#basic = credentials && basicOf(credentials);
+    const home = new HomeAddress(url.hostname, classify);
+    this.#rules = { home: url, homeClass: () => home.class, classify, authHosts, redirectHosts };
+    const pool = (poolLookup: LookupFunction): OriginPool =>
+      new OriginPool({ ...options, lookup: poolLookup, timeouts });
+    this.#home = pool(checkedLookup(lookup, (addresses) => home.refusal(addresses)));
+    this.#checked = pool(checkedLookup(lookup, (addresses) => refusal(addresses.map(classify), home.class)));
+    this.#allowed = pool(lookup);
+    this.#tokens = new Tokens(`${options.upstream}\n${url.origin}\n${credentials?.username ?? ''}`, {
+      clock,
+      store: parts.tokens,
+      fetch: (realm, parameters) => this.#askRealm(realm, parameters),
+      onFetched: parts.onTokenFetched,
+    });
+    this.health = new OriginHealth({
+      clock,
+      probe: (signal) => this.#probe(signal),
+      onChange: parts.onHealth,
+    });
+  }
+
+  /**
+   * One attempt: the registry, its token service when it wants one, and its redirects.
+   * @throws {UpstreamError}
+   */
+  async ask(question: UpstreamQuestion): Promise<HopAnswer> {
+    const repository = `${this.#prefix}${question.repository}`;
+    const request: HopRequest = {
+      method: question.method,
+      url: this.url,
+      path: `/v2/${repository}/${question.path}`,
+      headers: lowerCased(question.headers ?? {}),
+      signal: question.signal,
+    };
+    const { answer, sent } = await this.#askAuthenticated(request, `repository:${repository}:pull`);
+    return REDIRECTS.has(answer.status) ? this.#follow(answer, sent) : answer;
+  }
+
+  async close(): Promise<void> {
+    this.health.close();
+    await Promise.all([this.#home, this.#checked, this.#allowed].map((pool) => pool.destroy()));
+  }
+
+  /** Answers at most one challenge: a second 401 is the registry's word. */
+  async #askAuthenticated(
+    request: HopRequest,
+    scope: string,
+  ): Promise<{ answer: HopAnswer; sent: HopRequest }> {
+    if (request.headers['authorization'] !== undefined) {
+      return { answer: await this.#askHome(request), sent: request };
+    }
+    const token = this.#tokens.current(scope);
+    const sent = authorized(request, this.#wantsBasic ? this.#basic : token && `Bearer ${token}`);
+    const answer = await this.#askHome(sent);
+    if (answer.status !== 401) return { answer, sent };
+    try {
+      const answering = this.#authorizationFor(answer, scope, token);
+      const authorization = await orAborted(answering, request.signal);
+      if (authorization === undefined || authorization === sent.headers['authorization']) {
+        return { answer, sent };
+      }
+      const again = authorized(request, authorization);
+      discard(answer);
+      return { answer: await this.#askHome(again), sent: again };
+    } catch (error) {
+      discard(answer);
+      throw error;
+    }
+  }
+
+  async #authorizationFor(
+    { headers }: HopAnswer,
+    scope: string,
+    rejected: string | undefined,
+  ): Promise<string | undefined> {
+    const challenges = parseChallenges(headers['www-authenticate']);
+    const bearer = challenges.find((one) => one.scheme === 'bearer' && one.parameters.has('realm'));
+    this.#wantsBasic = bearer === undefined && challenges.some((one) => one.scheme === 'basic');
+    if (bearer === undefined) return this.#wantsBasic ? this.#basic : undefined;
+    const token = await this.#tokens.renew(scope, rejected, bearer);
+    return token && `Bearer ${token}`;
+  }
+
+  /** Only what the registry itself does counts for its health, not its token service or its storage. */
+  async #askHome(request: HopRequest): Promise<HopAnswer> {
+    try {
+      const answer = await this.#home.send(request);
+      if (answer.status >= 500) this.health.failed();
+      else this.health.succeeded();
+      return answer;
+    } catch (error) {
+      if (error instanceof UpstreamError && error.kind !== 'suspended') this.health.failed();
+      throw error;
+    }
+  }
+
+  async #askRealm(realm: string, parameters: Readonly<Record<string, string>>): Promise<HopAnswer> {
+    const url = realmTarget(realm, this.#rules);
+    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+    const pool = url.origin === this.url.origin ? this.#home : this.#checked;
+    return pool.send(
+      authorized({ method: 'GET', url, headers: { accept: 'application/json' } }, this.#basic),
+    );
+  }
+
+  async #follow(first: HopAnswer, request: HopRequest): Promise<HopAnswer> {
+    let answer = first;
+    let from = new URL(request.path ?? '/', this.url);
+    let { headers } = request;
+    for (let hop = 1; REDIRECTS.has(answer.status); hop += 1) {
+      discard(answer);
+      if (hop > MAX_REDIRECTS) {
+        throw new UpstreamError('protocol', `${this.url.origin}: more than ${MAX_REDIRECTS} redirects`);
+      }
+      const target = redirectTarget(headerOf(answer, 'location'), from, this.#rules);
+      if (target.origin !== from.origin) headers = withoutPrivate(headers);
+      answer = await this.#poolFor(target).send({ ...request, url: target, path: undefined, headers });
+      from = target;
+    }
+    if (from.origin === this.url.origin || !DENIALS.has(answer.status)) return answer;
+    // Storage that turns a signed URL away has said nothing about the repository: another signature may do.
+    discard(answer);
+    throw new UpstreamError('server', `${from.origin}: ${answer.status} after a redirect`);
+  }
+
+  #poolFor(target: URL): OriginPool {
+    if (target.origin === this.url.origin) return this.#home;
+    return mayRedirectAnywhere(target, this.#rules) ? this.#allowed : this.#checked;
+  }
+
+  async #probe(signal: AbortSignal): Promise<boolean> {
+    const answer = await this.#home.send({ method: 'GET', url: this.url, path: '/v2/', headers: {}, signal });
+    discard(answer);
+    return answer.status < 500;
+  }
+}
+
+function refusal(classes: readonly AddressClass[], home: AddressClass): Error | undefined {
+  const refused = classes.find((kind) => !mayReach(kind, home));
+  return refused && new AddressRefusedError(`the name leads to a ${refused} address`);
+}
+
+function authorized(request: HopRequest, authorization: string | undefined): HopRequest {
+  return authorization === undefined
+    ? request
+    : { ...request, headers: { ...request.headers, authorization } };
+}
+
+function withoutPrivate(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)));
+}
+
+function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+function basicOf({ username, password }: Credentials): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+/** Waits with the asker; the work itself goes on, because others may wait for it too. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason as Error);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

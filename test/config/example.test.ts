@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import t from 'tap';
+import { loadConfig } from '../../src/config/load.ts';
+
+const docs = resolve(import.meta.dirname, '../../docs');
+const file = `${docs}/pierhead.example.yaml`;
+const sources = { flags: {}, env: { DOCKER_HUB_TOKEN: 'from-env' }, cpus: 2 };
+
+void t.test('the example file holds exactly the defaults', async (t) => {
+  t.strictSame(loadConfig({ ...sources, file, cwd: '/' }), loadConfig({ ...sources, cwd: docs }));
+});
+
+void t.test('the example file holds every setting that this version has', async (t) => {
+  const cwd = t.testdir({
+    'edge.yaml': readFileSync(file, 'utf8').replace(/^( *)#(?=\S| {2}\S)/gm, '$1'),
+    'corp-ca.crt': rootCertificates[0] ?? '',
+    'corp-password': 'from-file\n',
+  });
+  const [hub, corp] = loadConfig({ ...sources, file: 'edge.yaml', cwd }).upstreams;
+  t.match(hub, { name: 'docker.io', credentials: { username: 'office', password: 'from-env' } });
+  t.match(corp, {
+    name: 'registry.corp:5000',
+    urls: ['https://registry.corp:5000/mirror', 'https://standby.registry.corp:5000/mirror'],
+    hosts: ['registry-cache.branch.corp:5443'],
+    credentials: { username: 'edge', password: 'from-file' },
+    authHosts: ['login.corp'],
+    ca: /BEGIN CERTIFICATE/,
+  });
+});
