@@ -15,6 +15,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EROFS: 'the file system is read-only',
   ENOTDIR: 'something on the way there is not a folder',
+  EEXIST: 'there is a file in the place of a folder: take it away, or choose another folder',
 };
 
 /** `what` names the key or flag that the operator can change. */

@@ -47,7 +47,8 @@ async function answer(
     if (asked === `GET ${CONTROL_PATHS.images}`) return json(response, 200, await inventory.images());
     if (asked === `GET ${CONTROL_PATHS.stats}`) return json(response, 200, await inventory.stats());
     if (asked !== `POST ${CONTROL_PATHS.purge}`) return json(response, 404, { error: 'no such command' });
-    const selector = parsePurge(JSON.parse(await text(request)));
+    const command = await text(request);
+    const selector = command === undefined ? undefined : parsePurge(parsed(command));
     if (selector === undefined) return json(response, 400, { error: 'not a purge selector' });
     return json(response, 200, await inventory.purge(selector));
   } catch (error) {
@@ -57,13 +58,23 @@ async function answer(
   }
 }
 
-async function text(request: IncomingMessage): Promise<string> {
-  let content = '';
+/** Undefined when it is longer than any command. */
+async function text(request: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
-    content += chunk.toString('utf8');
-    if (content.length > MAX_BODY_BYTES) throw new Error('the command is too long');
+    bytes += chunk.byteLength;
+    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
   }
-  return content;
+  return bytes <= MAX_BODY_BYTES ? Buffer.concat(chunks).toString('utf8') : undefined;
+}
+
+function parsed(command: string): unknown {
+  try {
+    return JSON.parse(command);
+  } catch {
+    return undefined;
+  }
 }
 
 function json(response: ServerResponse, status: number, content: unknown): void {

@@ -81,7 +81,9 @@ export class Supervisor<Settings> {
 
   /** Everybody's counters, those of workers that are gone included. */
   async collect(): Promise<MetricsSnapshot[]> {
-    const live = await Promise.all([...this.#members.values()].map((member) => this.#collectFrom(member)));
+    await Promise.all([...this.#members.values()].map((member) => this.#collectFrom(member)));
+    // Looked up again: a worker that ended meanwhile is among the retired, and must not count twice.
+    const live = [...this.#members.values()].map(({ snapshot }) => snapshot);
     return [...live.filter((snapshot) => snapshot !== undefined), ...this.#retired];
   }
 
@@ -126,7 +128,11 @@ export class Supervisor<Settings> {
     worker.on('message', (message: WorkerMessage) => {
       if (member.host.take(message)) return;
       if (message.type === 'metrics') member.collecting.get(message.id)?.(message.snapshot);
-      if (message.type === 'failed') started.reject(new WorkerFailed(message.message, message.code));
+      if (message.type === 'failed') {
+        started.reject(new WorkerFailed(message.message, message.code));
+        // It serves nothing, so its place is free: for another try, unless this was the start.
+        worker.process.kill('SIGKILL');
+      }
       if (message.type !== 'ready') return;
       member.ready = true;
       events.workerStarted(worker.process.pid);
@@ -158,7 +164,7 @@ export class Supervisor<Settings> {
     }
   }
 
-  async #collectFrom(member: Member<Settings>): Promise<MetricsSnapshot | undefined> {
+  async #collectFrom(member: Member<Settings>): Promise<void> {
     const id = this.#nextCollection++;
     const answered = new Promise<MetricsSnapshot>((resolve) => member.collecting.set(id, resolve));
     const stop = new AbortController();
@@ -171,7 +177,6 @@ export class Supervisor<Settings> {
     stop.abort();
     member.collecting.delete(id);
     if (snapshot !== undefined) member.snapshot = snapshot;
-    return member.snapshot;
   }
 }
 

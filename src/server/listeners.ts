@@ -1,10 +1,19 @@
-import { createServer, STATUS_CODES, type Server, type ServerOptions } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TlsOptions } from 'node:tls';
 import type { IpRules } from '../access/ip-rules.ts';
 import { guardConnections } from './connection-guard.ts';
 import type { Pipeline } from './pipeline.ts';
+import { Turns } from './turns.ts';
 
 export interface Address {
   readonly host: string;
@@ -17,8 +26,9 @@ export interface ListenerParts {
   readonly refused: () => void;
 }
 
+const MAX_HEADER_BYTES = 16 * 1024;
 const HTTP_OPTIONS: ServerOptions = {
-  maxHeaderSize: 16 * 1024,
+  maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 10_000,
   // The body of a pull is empty: a request that is not whole by then never will be.
   requestTimeout: 15_000,
@@ -26,7 +36,10 @@ const HTTP_OPTIONS: ServerOptions = {
   // BuildKit keeps idle connections for 120 s and must not find them closed under a request.
   keepAliveTimeout: 125_000,
   noDelay: true,
+  // Node's own refusal has no body: the pipeline says what was wrong.
+  requireHostHeader: false,
 };
+/** Then the client comes on a new connection, which may reach another worker. */
 const MAX_REQUESTS_PER_SOCKET = 1000;
 const MAX_CONNECTIONS = 4096;
 
@@ -62,15 +75,21 @@ async function listen(
   parts: ListenerParts,
 ): Promise<Listener> {
   let draining = false;
-  server.maxRequestsPerSocket = MAX_REQUESTS_PER_SOCKET;
   server.maxConnections = MAX_CONNECTIONS;
   // Node drops headers over its count without a word; ours are counted and refused instead.
   server.maxHeadersCount = 0;
-  server.on('request', (request, response) => {
-    if (draining) response.setHeader('connection', 'close');
-    void parts.pipeline.handle(request, response);
-  });
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseRaw(error, socket));
+  const turns = new Turns();
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    const count = turns.take(request.socket, response, () => {
+      if (draining) response.setHeader('connection', 'close');
+      return parts.pipeline.handle(request, response);
+    });
+    // Not Node's `maxRequestsPerSocket`: it answers what was sent beyond that with a bare 503.
+    if (count >= MAX_REQUESTS_PER_SOCKET) response.setHeader('connection', 'close');
+  };
+  // With `Expect` as without: no body is wanted, and only a body would be worth an interim answer or a refusal.
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(error, socket, turns));
   guardConnections(server, parts.rules, parts.refused);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -90,16 +109,30 @@ async function listen(
   };
 }
 
-/** What is not HTTP gets one short answer and the end; nothing of what was sent is repeated. */
-function refuseRaw(error: NodeJS.ErrnoException, socket: Duplex): void {
+/**
+ * What is not HTTP gets one short answer and the end; nothing of what was sent is repeated. It stands behind the
+ * answers that are due, never in the middle of one.
+ */
+async function refuse(error: NodeJS.ErrnoException, socket: Duplex, turns: Turns): Promise<void> {
+  if (error.code !== 'ECONNRESET') await turns.over(socket);
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
-  const body = JSON.stringify({ errors: [{ code: 'UNSUPPORTED', message: STATUS_CODES[status] }] });
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  const [status, detail] = REFUSALS[error.code ?? ''] ?? [400, 'this is not a well-formed HTTP/1.1 request'];
+  const body = JSON.stringify({ errors: [{ code: 'UNSUPPORTED', message: STATUS_CODES[status], detail }] });
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Docker-Distribution-Api-Version: registry/2.0',
+    `X-Request-Id: ${randomUUID()}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
+
+const REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, `the headers are larger than ${MAX_HEADER_BYTES} bytes`],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not come to its end in time'],
+};

@@ -17,7 +17,9 @@ export class MalformedRequest extends RegistryError {
 
 /** @throws {MalformedRequest | RegistryError} for what no registry client sends. */
 export function checkRequest(request: IncomingMessage): void {
-  const { rawHeaders, method, url = '' } = request;
+  const { rawHeaders, method, httpVersion, url = '' } = request;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    throw new MalformedRequest(400, 'only HTTP/1.1 is spoken here');
   if (rawHeaders.length / 2 > MAX_HEADERS)
     throw new MalformedRequest(431, `more than ${MAX_HEADERS} headers`);
   const seen = new Set<string>();
@@ -26,6 +28,8 @@ export function checkRequest(request: IncomingMessage): void {
     if (ONCE.has(name) && seen.has(name)) throw new MalformedRequest(400, `${name} is given more than once`);
     seen.add(name);
   }
+  if (httpVersion === '1.1' && !seen.has('host'))
+    throw new MalformedRequest(400, 'the Host header is missing');
   if (!url.startsWith('/')) throw new MalformedRequest(400, 'the request target must be a path');
   const pull = method === 'GET' || method === 'HEAD';
   const hasBody = seen.has('transfer-encoding') || Number(request.headers['content-length'] ?? 0) > 0;

@@ -38,6 +38,8 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
   readonly #tables: ReadonlyMap<Table, Records>;
   readonly #local: ReadonlyMap<LocalTable, Records>;
   readonly #clock: Clock;
+  readonly #writing = new Set<Promise<unknown>>();
+  #closed = false;
 
   /** @throws {StoreError} `corrupt` or `unavailable` when the folder cannot be opened as a store. */
   constructor(folder: string, options: { clock: Clock; readOnly?: boolean }) {
@@ -58,9 +60,10 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
   }
 
   read(table: Table, key: string): Uint8Array | undefined {
+    const records = this.#table(table);
     // Without this a read right after a message about a commit may still look through an older transaction.
     this.#root.resetReadTxn();
-    const record = this.#attempt(() => this.#table(table).getBinary(key));
+    const record = this.#attempt(() => records.getBinary(key));
     return record === undefined || this.#expired(record) ? undefined : record.subarray(HEADER_BYTES);
   }
 
@@ -76,16 +79,17 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
     const record = Buffer.allocUnsafe(HEADER_BYTES + value.byteLength);
     record.writeDoubleLE(options.expiresAt ?? 0, 0);
     record.set(value, HEADER_BYTES);
-    await this.#written(this.#table(table).put(key, record));
+    await this.#write(() => this.#table(table).put(key, record));
   }
 
   async delete(table: Table, key: string): Promise<void> {
-    await this.#written(this.#table(table).remove(key));
+    await this.#write(() => this.#table(table).remove(key));
   }
 
   async *entries(table: Table, prefix: string): AsyncIterable<readonly [string, Uint8Array]> {
+    const records = this.#table(table);
     this.#root.resetReadTxn();
-    for (const { key, value } of this.#table(table).getRange({ start: prefix, end: prefix + AFTER_ALL })) {
+    for (const { key, value } of records.getRange({ start: prefix, end: prefix + AFTER_ALL })) {
       if (!this.#expired(value)) yield [key, value.subarray(HEADER_BYTES)];
     }
   }
@@ -94,8 +98,8 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
     const records = this.#local.get(name);
     if (records === undefined) throw new StoreError('unavailable', `no table ${name}`);
     return {
-      put: (key, value) => this.#written(records.put(key, Buffer.from(value))),
-      delete: (key) => this.#written(records.remove(key)),
+      put: (key, value) => this.#write(() => records.put(key, Buffer.from(value))),
+      delete: (key) => this.#write(() => records.remove(key)),
       *entries() {
         for (const { key, value } of records.getRange()) yield [key, value];
       },
@@ -119,11 +123,16 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
     return count;
   }
 
+  /** Ends what is being written; whoever comes later is told that the store is closed. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.allSettled(this.#writing);
     await this.#root.close();
   }
 
   #table(table: Table): Records {
+    if (this.#closed) throw new StoreError('unavailable', 'the metadata store is closed');
     const records = this.#tables.get(table);
     if (records === undefined) throw new StoreError('unavailable', `no table ${table}`);
     return records;
@@ -142,17 +151,17 @@ export class EmbeddedStore implements MetadataStore, LocalMetadata {
     }
   }
 
-  async #written(write: Promise<unknown>): Promise<void> {
+  async #write(write: () => Promise<unknown>): Promise<void> {
+    if (this.#closed) throw new StoreError('unavailable', 'the metadata store is closed');
+    const writing = write();
+    this.#writing.add(writing);
     try {
-      await write;
+      await writing;
     } catch (cause) {
-      throw new StoreError(
-        /ENOSPC|No space/.test(String(cause)) ? 'full' : 'unavailable',
-        'metadata was not written',
-        {
-          cause,
-        },
-      );
+      const full = /ENOSPC|No space/.test(String(cause));
+      throw new StoreError(full ? 'full' : 'unavailable', 'metadata was not written', { cause });
+    } finally {
+      this.#writing.delete(writing);
     }
   }
 }

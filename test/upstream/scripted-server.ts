@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createSocketServer, type AddressInfo, type Socket } from 'node:net';
 import type { Test } from 'tap';
 
 export interface Asked {
@@ -70,4 +70,21 @@ export async function deadUrl(address = '127.0.0.1'): Promise<string> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return `http://${address}:${port}`;
+}
+
+/** A server below HTTP: answers each request (each chunk that arrives) as told. */
+export async function rawServe(t: Test, answer: (socket: Socket, request: number) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  let requests = 0;
+  const server = createSocketServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('data', () => answer(socket, (requests += 1)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

@@ -55,6 +55,11 @@ interface Running {
   readonly over: Promise<void>;
 }
 
+/** Whether this question is the one that started the fill. */
+interface Asked {
+  started: boolean;
+}
+
 const UNKNOWN: Unknown = { kind: 'unknown' };
 
 /** Blobs in the keeper: one fill per digest, whoever asks, and never a blob for a repository that may not show it. */
@@ -77,10 +82,10 @@ export class BlobCache {
   }
 
   async blob(question: BlobQuestion): Promise<BlobAnswer> {
-    const { repository, digest } = question;
+    const { repository } = question;
     if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
-    const joined = this.#running.has(digest);
-    const running = await this.#runningOrStored(question);
+    const asked: Asked = { started: false };
+    const running = await this.#runningOrStored(question, asked);
     if (running !== 'stored' && 'kind' in running) return running;
     if (running === 'stored' || running.through !== repositoryKey(repository)) {
       const refusal = await this.#refusalFor(question);
@@ -95,7 +100,7 @@ export class BlobCache {
       await running.over;
       return await this.blob(question);
     }
-    return { kind: 'fill', fill: running.fill.progress, joined };
+    return { kind: 'fill', fill: running.fill.progress, joined: !asked.started };
   }
 
   async blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
@@ -121,19 +126,19 @@ export class BlobCache {
 
   /** Goes on with what an earlier run left, in the background. */
   async resume(left: readonly BlobQuestion[]): Promise<void> {
-    for (const question of left) if (!this.#stopped) await this.#runningOrStored(question);
+    for (const question of left) if (!this.#stopped) await this.#runningOrStored(question, { started: false });
   }
 
   /** Ends every transfer and keeps what has come. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    const fills = [...this.#running.values()].map(({ fill }) => fill);
-    for (const fill of fills) fill.stop();
-    await Promise.all(fills.map((fill) => fill.ended));
+    const running = [...this.#running.values()];
+    for (const { fill } of running) fill.stop();
+    await Promise.all(running.map(({ over }) => over));
   }
 
   /** One at a time per digest, so that between looking and starting nobody else can start or finish. */
-  #runningOrStored(question: BlobQuestion): Promise<Running | 'stored' | Unavailable> {
+  #runningOrStored(question: BlobQuestion, asked: Asked): Promise<Running | 'stored' | Unavailable> {
     const { digest } = question;
     const running = this.#running.get(digest);
     if (running !== undefined) return Promise.resolve(running);
@@ -144,6 +149,7 @@ export class BlobCache {
         release();
         return { kind: 'unavailable', reason: 'the edge is stopping' };
       }
+      asked.started = true;
       return this.#start(question, release);
     });
   }

@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto';
+import { addAbortSignal } from 'node:stream';
 import { MiB, seconds, ms, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { completes, hasherFor, type Digest } from '../../oci/digest.ts';
@@ -235,6 +236,7 @@ export class Fill {
 
   async #drain(writer: PartialWriter, { body, first }: OpenedBody): Promise<void> {
     let skip = writer.position - first;
+    addAbortSignal(this.#stop.signal, body);
     try {
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
         this.#parts.events.received(chunk.byteLength);

@@ -1,0 +1,283 @@
+import { readdir } from 'node:fs/promises';
+import { BlobCache, type BlobCacheEvents } from '../../src/cache/fills/blob-cache.ts';
+import type { BlobBody } from '../../src/cache/fills/blob-body.ts';
+import { FILL_TIMES, type FillTimes } from '../../src/cache/fills/fill.ts';
+import { FillRecords } from '../../src/cache/fills/fill-records.ts';
+import { EdgeCache } from '../../src/cache/edge-cache.ts';
+import { Evictor, type Filesystem } from '../../src/cache/eviction.ts';
+import { KeeperCore, type KeeperSession } from '../../src/cache/keeper-core.ts';
+import { Links } from '../../src/cache/links.ts';
+import { Listings } from '../../src/cache/listings.ts';
+import { LocalCache } from '../../src/cache/local-cache.ts';
+import type { FreshnessRules } from '../../src/cache/manifests/freshness.ts';
+import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
+import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
+import { NegativeCache } from '../../src/cache/negative-cache.ts';
+import { Inventory } from '../../src/cache/inventory.ts';
+import { ms, seconds } from '../../src/lib/brand.ts';
+import { systemClock, type Clock } from '../../src/lib/clock.ts';
+import { parseDigest, type Digest } from '../../src/oci/digest.ts';
+import type { GrantedRepository } from '../../src/oci/granted.ts';
+import { parseReference, type Reference } from '../../src/oci/reference.ts';
+import { parseRepositoryName } from '../../src/oci/repository-name.ts';
+import { BlobFiles } from '../../src/store/blob-files.ts';
+import { blobKey, BlobIndex, type Stored } from '../../src/store/blob-index.ts';
+import { EmbeddedStore } from '../../src/store/embedded-store.ts';
+import { StoreLayout } from '../../src/store/layout.ts';
+import { ManifestFiles } from '../../src/store/manifest-files.ts';
+import { UpstreamClient } from '../../src/upstream/upstream-client.ts';
+import type { Central } from '../support/central.ts';
+import { tempFolder, type Teardown } from '../support/temp.ts';
+
+export interface SiteOptions {
+  readonly folder?: string;
+  readonly clock?: Clock;
+  readonly maxBytes?: number;
+  readonly highWatermark?: number;
+  readonly filesystem?: () => Promise<Filesystem>;
+  readonly rules?: Partial<FreshnessRules>;
+  readonly times?: Partial<FillTimes>;
+  readonly files?: (layout: StoreLayout) => BlobFiles;
+}
+
+const RULES: FreshnessRules = {
+  tag: seconds(60),
+  deadline: seconds(1),
+  staleIfError: seconds(30 * 24 * 3600),
+  negative: seconds(15),
+};
+const QUICK: FillTimes = { ...FILL_TIMES, patience: ms(1500), firstPause: ms(5), longestPause: ms(50) };
+
+/** The cache of one edge without its processes and sockets: real store, real upstream client, real central. */
+export class CacheSite {
+  readonly folder: string;
+  readonly layout: StoreLayout;
+  readonly store: EmbeddedStore;
+  readonly files: BlobFiles;
+  readonly index: BlobIndex;
+  readonly links: Links;
+  readonly manifests: ManifestStore;
+  readonly blobs: BlobCache;
+  readonly evictor: Evictor;
+  readonly core: KeeperCore;
+  readonly inventory: Inventory;
+  readonly records: FillRecords;
+  readonly upstream: UpstreamClient;
+  readonly happened: string[] = [];
+  readonly #options: SiteOptions;
+  readonly #edges: { edge: EdgeCache; session: KeeperSession }[] = [];
+
+  private constructor(folder: string, central: Central, options: SiteOptions) {
+    const clock = options.clock ?? systemClock;
+    this.folder = folder;
+    this.#options = options;
+    this.layout = new StoreLayout(folder);
+    this.store = new EmbeddedStore(this.layout.meta, { clock });
+    this.files = options.files?.(this.layout) ?? new BlobFiles(this.layout);
+    this.index = new BlobIndex(this.store.localRecords('index'), clock);
+    this.links = new Links(this.store);
+    this.records = new FillRecords(this.store.localRecords('fills'), this.layout.partial, clock);
+    this.manifests = new ManifestStore({
+      metadata: this.store,
+      links: this.links,
+      files: new ManifestFiles(this.layout),
+      index: this.index,
+      policies: [],
+      notKept: (digest, error) => this.#note(`not kept ${digest} ${String(error)}`),
+    });
+    const tokens = { get: async () => undefined, put: async () => undefined, delete: async () => undefined };
+    this.upstream = new UpstreamClient(
+      { name: 'central', urls: [central.url], authHosts: [] },
+      { clock, tokens },
+    );
+    const upstreams = new Map([['central', this.upstream]]);
+    this.evictor = new Evictor(
+      {
+        index: this.index,
+        filesystem: options.filesystem ?? (async () => ({ totalBytes: 1e12, availableBytes: 9e11 })),
+        remove: (stored) => this.#remove(stored),
+        evicted: (stored) => this.#note(`evicted ${stored.digest}`),
+      },
+      { maxBytes: options.maxBytes ?? 1e12, highWatermark: options.highWatermark ?? 0.9 },
+    );
+    const negative = new NegativeCache(clock, RULES.negative);
+    const shared = { upstreams, links: this.links, negative, clock };
+    this.blobs = new BlobCache({
+      ...shared,
+      files: this.files,
+      index: this.index,
+      evictor: this.evictor,
+      records: this.records,
+      random: () => 0.5,
+      times: { ...QUICK, ...options.times },
+      events: this.#events(),
+    });
+    const manifests = new ManifestCache({
+      ...shared,
+      manifests: this.manifests,
+      metadata: this.store,
+      rules: this.rules,
+      events: {
+        rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
+        unanswered: (_repository, error) => this.#note(`unanswered ${error.kind}`),
+        storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+      },
+    });
+    const { index } = this;
+    const received = (): void => undefined;
+    this.core = new KeeperCore({
+      blobs: this.blobs,
+      manifests,
+      listings: new Listings(upstreams),
+      index,
+      clock,
+      received,
+    });
+    this.inventory = new Inventory({
+      metadata: this.store,
+      manifests: this.manifests,
+      links: this.links,
+      index,
+      files: this.files,
+      clock,
+    });
+    this.upstream.onAvailability((available) => this.core.tellUpstream('central', available));
+  }
+
+  /** Ended with the test; `close` before that for a restart on the same folder. */
+  static async open(t: Teardown, central: Central, options: SiteOptions = {}): Promise<CacheSite> {
+    const folder = options.folder ?? tempFolder(t, 'site');
+    await new StoreLayout(folder).create();
+    const site = new CacheSite(folder, central, options);
+    await site.index.load();
+    t.teardown(() => site.close());
+    return site;
+  }
+
+  get rules(): FreshnessRules {
+    return { ...RULES, ...this.#options.rules };
+  }
+
+  /** A worker's view; several stand for several workers. */
+  worker(): EdgeCache {
+    const late: { edge?: EdgeCache } = {};
+    const session = this.core.connect((event) => late.edge?.on(event));
+    const local = new LocalCache({
+      metadata: this.store,
+      files: this.files,
+      clock: this.#options.clock ?? systemClock,
+      rules: this.rules,
+      storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+    });
+    const edge = new EdgeCache(local, session, this.files);
+    late.edge = edge;
+    this.#edges.push({ edge, session });
+    return edge;
+  }
+
+  #closed: Promise<void> | undefined;
+
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
+    await this.blobs.stop();
+    for (const { edge, session } of this.#edges) {
+      edge.close();
+      session.close();
+    }
+    await this.upstream.close();
+    await this.index.flush();
+    await this.store.close();
+  }
+
+  /** Names of the files that running or broken fills have left. */
+  partials(): Promise<string[]> {
+    return readdir(this.layout.partial);
+  }
+
+  async stored(digest: Digest): Promise<boolean> {
+    const file = await this.files.open(digest);
+    await file?.close();
+    return file !== undefined;
+  }
+
+  #events(): BlobCacheEvents {
+    return {
+      progress: (progress) => this.core.tellProgress(progress),
+      received: () => undefined,
+      resumed: (_digest, offset) => this.#note(`resumed at ${offset}`),
+      refused: (_digest, error) =>
+        this.#note(`refused ${(error as NodeJS.ErrnoException).code ?? String(error)}`),
+      started: () => this.#note('started'),
+      ended: (_digest, outcome) => this.#note(`ended ${outcome}`),
+      storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+    };
+  }
+
+  async #remove(stored: Stored): Promise<void> {
+    if (stored.kind === 'manifest') return await this.manifests.remove(stored.digest);
+    await this.files.remove(stored.digest);
+    await this.index.remove(blobKey(stored.digest));
+    await this.links.removeAll(stored.digest);
+  }
+
+  #note(what: string): void {
+    this.happened.push(what);
+  }
+}
+
+export function repository(name: string): GrantedRepository {
+  const parsed = parseRepositoryName(name);
+  if (parsed === undefined) throw new Error(`not a repository: ${name}`);
+  return { upstream: 'central', name: parsed } as GrantedRepository;
+}
+
+export function digest(text: string): Digest {
+  const parsed = parseDigest(text);
+  if (parsed === undefined) throw new Error(`not a digest: ${text}`);
+  return parsed;
+}
+
+export function reference(text: string): Reference {
+  const parsed = parseReference(text);
+  if (parsed === undefined) throw new Error(`not a reference: ${text}`);
+  return parsed;
+}
+
+export interface ReadResult {
+  readonly content: Buffer;
+  /** Why it ended short. */
+  readonly error: unknown;
+}
+
+/** Reads like `server/send-body.ts` does: piece by piece, closing at the end. */
+export async function readAll(
+  body: BlobBody,
+  first = 0,
+  last = body.size - 1,
+  piece = 64 * 1024,
+): Promise<ReadResult> {
+  const content = Buffer.alloc(last - first + 1);
+  let got = 0;
+  try {
+    while (got < content.byteLength) {
+      const target = content.subarray(got, Math.min(got + piece, content.byteLength));
+      got += await body.read(target, first + got);
+    }
+    return { content, error: undefined };
+  } catch (error) {
+    return { content: content.subarray(0, got), error };
+  } finally {
+    await body.close();
+  }
+}
+
+/** The body of a blob that must be had. */
+export async function bodyOf(edge: EdgeCache, name: string, of: string): Promise<BlobBody> {
+  const found = await edge.blob(repository(name), digest(of));
+  if (found.kind !== 'blob') throw new Error(`no blob: ${JSON.stringify(found)}`);
+  return found.body;
+}
