@@ -1,53 +1,60 @@
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, SocketAddress } from 'node:net';
 
-/** An address as the rules see it: an IPv4 address that came in over IPv6 is the IPv4 address. */
+/**
+ * An address as the rules see it, in its one spelling and without a zone: an IPv4 address that came in over IPv6 is
+ * the IPv4 address. What is no address comes back as it is.
+ */
 export function canonicalAddress(address: string): string {
   const bare = address.replace(/%.*$/, '').toLowerCase();
-  const mapped = /^(?:::|0:0:0:0:0:)ffff:(.+)$/.exec(bare)?.[1];
-  if (mapped === undefined) return bare;
-  if (isIP(mapped) === 4) return mapped;
-  const [, high, low] = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(mapped) ?? [];
-  if (high === undefined || low === undefined) return bare;
-  const octets = [
-    Number.parseInt(high, 16) >> 8,
-    Number.parseInt(high, 16) & 255,
-    Number.parseInt(low, 16) >> 8,
-    Number.parseInt(low, 16) & 255,
-  ];
-  return octets.join('.');
+  if (isIP(bare) !== 6) return bare;
+  const canonical = new SocketAddress({ address: bare, family: 'ipv6' }).address;
+  return /^::ffff:([0-9.]+)$/.exec(canonical)?.[1] ?? canonical;
 }
 
 /** Which networks may connect: in `allow` and not in `deny`. */
 export class IpRules {
-  readonly #allow: BlockList;
-  readonly #deny: BlockList;
+  readonly #allow: Networks;
+  readonly #deny: Networks;
 
   /** @throws when an entry is not an address or a CIDR block; the config schema has checked them before. */
   constructor(rules: { readonly allow: readonly string[]; readonly deny: readonly string[] }) {
-    this.#allow = blockList(rules.allow);
-    this.#deny = blockList(rules.deny);
+    this.#allow = new Networks(rules.allow);
+    this.#deny = new Networks(rules.deny);
   }
 
   /** `peer`: the TCP peer's address as `node:net` gives it; undefined (already gone) is refused. */
   admits(peer: string | undefined): boolean {
     if (peer === undefined) return false;
     const address = canonicalAddress(peer);
-    const version = isIP(address);
-    if (version === 0) return false;
-    const family = version === 4 ? 'ipv4' : 'ipv6';
-    return this.#allow.check(address, family) && !this.#deny.check(address, family);
+    return this.#allow.include(address) && !this.#deny.include(address);
   }
 }
 
-function blockList(entries: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const entry of entries) {
-    const [network = '', prefix] = entry.split('/');
-    const address = canonicalAddress(network);
-    const family = isIP(address) === 4 ? 'ipv4' : 'ipv6';
-    const mappedBits = address === network.toLowerCase() ? 0 : 96;
-    if (prefix === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Math.max(0, Number(prefix) - mappedBits), family);
+/** One list per family: in a common one, `::/0` would hold every IPv4 address as well. */
+class Networks {
+  readonly #ipv4 = new BlockList();
+  readonly #ipv6 = new BlockList();
+
+  constructor(entries: readonly string[]) {
+    for (const entry of entries) {
+      const [network = '', prefix] = entry.split('/');
+      const address = canonicalAddress(network);
+      const [list, family] =
+        isIP(address) === 4 ? [this.#ipv4, 'ipv4' as const] : [this.#ipv6, 'ipv6' as const];
+      const mappedBits = family === 'ipv4' && isIP(network) === 6 ? 96 : 0;
+      if (prefix === undefined) list.addAddress(address, family);
+      else list.addSubnet(address, Number(prefix) - mappedBits, family);
+    }
   }
-  return list;
+
+  include(address: string): boolean {
+    switch (isIP(address)) {
+      case 4:
+        return this.#ipv4.check(address, 'ipv4');
+      case 6:
+        return this.#ipv6.check(address, 'ipv6');
+      default:
+        return false;
+    }
+  }
 }

@@ -105,11 +105,13 @@ export class EdgeCache {
       return file && this.#hit(digest, new StoredBody(file));
     }
     const follow = this.#follows.join(answer.fill);
-    const { state } = follow.progress;
-    const detached = state.kind === 'detached';
-    const file = detached && state.at === 0 ? undefined : await this.#files.openPartial(digest);
-    if (file === undefined && !detached) return undefined;
-    const result = detached ? 'bypass' : answer.joined ? 'collapsed' : 'miss';
+    const file = await this.#files.openPartial(digest);
+    if (file === undefined) {
+      // Committed since the answer; or else the disk took it back, and the body comes past it.
+      const stored = await this.#files.open(digest);
+      if (stored !== undefined) return this.#hit(digest, new StoredBody(stored));
+    }
+    const result = answer.fill.state.kind === 'detached' ? 'bypass' : answer.joined ? 'collapsed' : 'miss';
     return { kind: 'blob', body: new FollowedBody(follow, file, this.#keeper), result };
   }
 

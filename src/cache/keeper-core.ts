@@ -6,6 +6,7 @@ import type {
   BlobAnswer,
   BlobQuestion,
   BlobSizeAnswer,
+  BypassQuestion,
   FillProgress,
   Keeper,
   KeeperEvent,
@@ -91,11 +92,11 @@ export class KeeperSession implements Keeper {
     return this.#parts.listings.listing(question);
   }
 
-  async openBypass(fillId: number): Promise<number | undefined> {
+  async openBypass({ fillId, restOnly }: BypassQuestion): Promise<number | undefined> {
     const fill = this.#parts.blobs.detached(fillId);
     if (fill === undefined) return undefined;
     const ticket = this.#nextTicket++;
-    this.#bypasses.set(ticket, new Bypass(fill, this.#parts.clock, this.#parts.received));
+    this.#bypasses.set(ticket, new Bypass(fill, restOnly, this.#parts.clock, this.#parts.received));
     return ticket;
   }
 

@@ -16,8 +16,8 @@ export interface Keeper {
   /** For `HEAD`: what the upstream says of it; starts no fill. */
   blobSize(question: BlobQuestion): Promise<BlobSizeAnswer>;
   listing(question: ListingQuestion): Promise<ListingAnswer>;
-  /** The rest of a blob whose fill could not go on to the disk. Undefined when the fill is not known any more. */
-  openBypass(fillId: number): Promise<number | undefined>;
+  /** A blob whose fill could not go on to the disk. Undefined when the fill is not known any more. */
+  openBypass(question: BypassQuestion): Promise<number | undefined>;
   /** The next bytes of a bypass, undefined after the last; throws when the body is broken or wrong. */
   readBypass(ticket: number): Promise<Uint8Array | undefined>;
   closeBypass(ticket: number): void;
@@ -28,6 +28,12 @@ export interface Keeper {
 export interface BlobQuestion {
   readonly repository: RepositoryRef;
   readonly digest: Digest;
+}
+
+export interface BypassQuestion {
+  readonly fillId: number;
+  /** What came to the partial file is not needed again; false when the asker could not open that file. */
+  readonly restOnly: boolean;
 }
 
 export interface ManifestQuestion {

@@ -1,5 +1,5 @@
 import type { KeeperSession } from '../cache/keeper-core.ts';
-import type { BlobQuestion, ListingQuestion, ManifestQuestion } from '../cache/keeper.ts';
+import type { BlobQuestion, BypassQuestion, ListingQuestion, ManifestQuestion } from '../cache/keeper.ts';
 import type { KeeperMessage, Question, WorkerMessage } from './messages.ts';
 
 /** Answers one worker's messages out of its session. */
@@ -56,7 +56,7 @@ export class KeeperHost<Settings> {
       case 'listing':
         return session.listing(argument as ListingQuestion);
       case 'openBypass':
-        return session.openBypass(argument as number);
+        return session.openBypass(argument as BypassQuestion);
       case 'readBypass':
         return session.readBypass(argument as number);
     }

@@ -2,6 +2,7 @@ import type {
   BlobAnswer,
   BlobQuestion,
   BlobSizeAnswer,
+  BypassQuestion,
   IndexKey,
   Keeper,
   ListingAnswer,
@@ -51,8 +52,8 @@ export class RemoteKeeper implements Keeper {
     return this.#ask('listing', question);
   }
 
-  openBypass(fillId: number): Promise<number | undefined> {
-    return this.#ask('openBypass', fillId);
+  openBypass(question: BypassQuestion): Promise<number | undefined> {
+    return this.#ask('openBypass', question);
   }
 
   readBypass(ticket: number): Promise<Uint8Array | undefined> {

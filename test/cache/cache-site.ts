@@ -65,6 +65,8 @@ export class CacheSite {
   readonly upstream: UpstreamClient;
   readonly happened: string[] = [];
   readonly #options: SiteOptions;
+  /** The system clock's sleeps hold no process; an edge's listeners do, and here this does. */
+  readonly #hold = setInterval(() => undefined, 60_000);
   readonly #edges: { edge: EdgeCache; session: KeeperSession }[] = [];
 
   private constructor(folder: string, central: Central, options: SiteOptions) {
@@ -191,6 +193,7 @@ export class CacheSite {
     await this.upstream.close();
     await this.index.flush();
     await this.store.close();
+    clearInterval(this.#hold);
   }
 
   /** Names of the files that running or broken fills have left. */

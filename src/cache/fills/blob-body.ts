@@ -50,7 +50,7 @@ export class FollowedBody implements BlobBody {
   readonly #cancelled = Promise.withResolvers<void>();
   #closed = false;
 
-  /** `file` is absent only when the fill was detached before its first byte. */
+  /** `file` is absent when the disk gave none, or took it back: then everything comes past the disk. */
   constructor(follow: Follow, file: OpenFile | undefined, keeper: Keeper) {
     this.size = follow.progress.size;
     this.#follow = follow;
@@ -68,7 +68,11 @@ export class FollowedBody implements BlobBody {
       }
       if (state.kind === 'failed') throw new Error(`the fill failed: ${state.reason}`);
       if (state.kind === 'detached') {
-        this.#bypass ??= await BypassReader.open(this.#keeper, fillId, state.at);
+        this.#bypass ??= await BypassReader.open(
+          this.#keeper,
+          fillId,
+          this.#file === undefined ? undefined : state.at,
+        );
         return await this.#bypass.read(buffer, position);
       }
       await Promise.race([this.#follow.changed(), this.#cancelled.promise]);
@@ -101,10 +105,11 @@ class BypassReader {
     this.#chunkStart = start;
   }
 
-  static async open(keeper: Keeper, fillId: number, start: number): Promise<BypassReader> {
-    const ticket = await keeper.openBypass(fillId);
+  /** `start`: where the asker's partial file ends; undefined when it has none. */
+  static async open(keeper: Keeper, fillId: number, start: number | undefined): Promise<BypassReader> {
+    const ticket = await keeper.openBypass({ fillId, restOnly: start !== undefined });
     if (ticket === undefined) throw new Error('the fill is not known any more');
-    return new BypassReader(keeper, ticket, start);
+    return new BypassReader(keeper, ticket, start ?? 0);
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {

@@ -115,7 +115,8 @@ export class BlobCache {
 
   /** A fill that could not go on to the disk, for a bypass. */
   detached(fillId: number): Fill | undefined {
-    return this.#detached.get(fillId);
+    const running = [...this.#running.values()].find(({ fill }) => fill.id === fillId)?.fill;
+    return running?.progress.state.kind === 'detached' ? running : this.#detached.get(fillId);
   }
 
   /** Where a fill stands now; undefined when it is over and was not detached. */
@@ -126,7 +127,8 @@ export class BlobCache {
 
   /** Goes on with what an earlier run left, in the background. */
   async resume(left: readonly BlobQuestion[]): Promise<void> {
-    for (const question of left) if (!this.#stopped) await this.#runningOrStored(question, { started: false });
+    for (const question of left)
+      if (!this.#stopped) await this.#runningOrStored(question, { started: false });
   }
 
   /** Ends every transfer and keeps what has come. */
@@ -182,17 +184,18 @@ export class BlobCache {
         await this.#attempt(() => records.opened(repository, fill.digest, fill.etag));
       }
       const { state, committed, size } = await fill.ended;
-      if (committed) await this.#attempt(() => index.add(blobKey(fill.digest), size));
       if (state.kind === 'detached') this.#remember(fill);
+      // From here on nobody joins it: what is stored is opened, and what failed is tried again.
+      this.#running.delete(fill.digest);
+      if (committed) await this.#attempt(() => index.add(blobKey(fill.digest), size));
       const stopped = state.kind === 'failed' && state.reason !== 'corrupt';
-      if (!stopped) await this.#attempt(() => records.ended(fill.digest));
+      if (!stopped && !this.#running.has(fill.digest)) await this.#attempt(() => records.ended(fill.digest));
       events.ended(
         fill.digest,
         outcomeOf(state.kind === 'failed' ? state.reason : state.kind, committed),
         size,
       );
     } finally {
-      this.#running.delete(fill.digest);
       evictor.release(fill.id);
       release();
     }

@@ -1,6 +1,6 @@
 import { seconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { completes } from '../../oci/digest.ts';
+import { completes, hasherFor } from '../../oci/digest.ts';
 import type { OpenedBody } from './blob-source.ts';
 import type { Fill } from './fill.ts';
 
@@ -9,15 +9,15 @@ const CHUNK_BYTES = 512 * 1024;
 const RESUMES = 5;
 
 /**
- * The rest of a blob for one reader, past a disk that refuses: straight from the source, from where the partial file
- * ended, hashed on. The last piece is given only when the digest of the whole is right.
+ * A blob, or its rest, for one reader, past a disk that refuses: straight from the source, hashed on from where the
+ * partial file ended. The last piece is given only when the digest of the whole is right.
  */
 export class Bypass {
   readonly #chunks: AsyncGenerator<Uint8Array>;
   readonly #abort = new AbortController();
 
-  constructor(fill: Fill, clock: Clock, received: (bytes: number) => void) {
-    this.#chunks = readRest(fill, this.#abort.signal, clock, received);
+  constructor(fill: Fill, restOnly: boolean, clock: Clock, received: (bytes: number) => void) {
+    this.#chunks = read(fill, restOnly, this.#abort.signal, clock, received);
   }
 
   /** The next bytes; undefined after the last. @throws when the source fails for good or the digest is wrong. */
@@ -32,17 +32,18 @@ export class Bypass {
   }
 }
 
-async function* readRest(
+async function* read(
   fill: Fill,
+  restOnly: boolean,
   signal: AbortSignal,
   clock: Clock,
   received: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   const { state, size } = fill.progress;
-  const hash = fill.hashAtDetach();
+  const hash = restOnly ? fill.hashAtDetach() : hasherFor(fill.digest);
   if (state.kind !== 'detached' || hash === undefined) throw new Error('the fill is not detached');
   let held: Uint8Array | undefined;
-  for await (const chunk of resumedChunks(fill, state.at, size, signal, clock)) {
+  for await (const chunk of resumedChunks(fill, restOnly ? state.at : 0, size, signal, clock)) {
     received(chunk.byteLength);
     hash.update(chunk);
     if (held !== undefined) yield held;
