@@ -11,8 +11,10 @@ const WARM_UP_SECONDS = 0.3;
 /** One way of asking for a thing that every contender holds already. */
 export interface WarmVariant {
   readonly scenario: string;
-  /** How it reads in the table: `10 MB, 8 connections, TLS`. */
+  /** How it reads in the table: `8 connections, TLS`. */
   readonly label: string;
+  /** What all variants of the scenario share; stands below the table. */
+  readonly note: string;
   /** Below the endpoint: `/v2/…`. */
   readonly path: string;
   readonly content: BlobFixture;
@@ -36,7 +38,7 @@ export async function measureWarm(bench: Bench, site: WarmSite, variant: WarmVar
     return await turn(site.endpoint(name, variant.secure), variant, options.seconds);
   });
   await verifyAll(site, variant);
-  const about = { scenario: variant.scenario };
+  const about = { scenario: variant.scenario, note: variant.note };
   const label = (what: string): string => `${variant.label}: ${what}`;
   if (variant.counts === 'bytes') {
     return [

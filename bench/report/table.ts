@@ -21,8 +21,8 @@ export function renderTable(rows: readonly Row[], invalid: readonly Invalid[]): 
     const mark = row.note === undefined ? '' : ` [${notes.indexOf(row.note) + 1}]`;
     const rivals = RIVALS.flatMap((name) => [measured(row, name), ratio(row, name)]);
     return [
-      row.scenario,
-      row.metric + mark,
+      row.scenario + mark,
+      row.metric,
       row.unit,
       measured(row, 'pierhead'),
       ...rivals,

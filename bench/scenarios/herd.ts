@@ -32,19 +32,19 @@ export const herd: Scenario = {
       bench.progress(`herd: ${size} clients at ${name}, round ${round + 1} of ${rounds}`);
       return await stampede(site, name, image, size);
     });
-    const what = `${clients} clients, ${layerBytes / 1e6} MB at ${LINK_BYTES_PER_SECOND / 1e6} MB/s`;
-    const about = { scenario: 'herd', note: NOTE };
+    const what = `${clients} clients, one blob of ${layerBytes / 1e6} MB over a link of ${LINK_BYTES_PER_SECOND / 1e6} MB/s`;
+    const about = { scenario: 'herd', note: `${what}; ${NOTE}` };
     const timed = { ...about, incomparable: ['docker-registry'] } as const;
     // Headers count as bytes too: a thousandth of the smallest blob here is more than all of them.
     const once = { of: 'ours', atMost: 1.001, atLeast: 1 } as const;
     return [
       series(metrics, 'link', {
         ...about,
-        metric: `${what}: link bytes ÷ blob bytes`,
+        metric: 'link bytes ÷ blob bytes',
         unit: 'x',
         target: once,
       }),
-      series(metrics, 'gets', { ...about, metric: 'GETs of the blob at the central registry', unit: 'GETs' }),
+      series(metrics, 'gets', { ...about, metric: 'GETs at the central registry', unit: 'GETs' }),
       series(metrics, 'firstByte', { ...timed, metric: 'first byte, median client', unit: 'ms' }),
       series(metrics, 'last', { ...timed, metric: 'last byte, last client', unit: 'ms' }),
     ];

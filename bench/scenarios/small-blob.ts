@@ -3,6 +3,7 @@ import { measureWarm } from '../load/warm-load.ts';
 import { blobPath } from '../warm-site.ts';
 
 const CONNECTIONS = 32;
+const NOTE = `a blob of 2.6 kB; ${CONNECTIONS} connections, kept open`;
 
 export const smallBlob: Scenario = {
   name: 'small-blob',
@@ -12,8 +13,8 @@ export const smallBlob: Scenario = {
     const content = site.layer('small');
     const found: Series[] = [];
     for (const secure of [false, true]) {
-      const label = `2.6 kB, ${CONNECTIONS} connections, ${secure ? 'TLS' : 'plain'}`;
-      const variant = { scenario: 'small-blob', label, path: blobPath(content), content, secure };
+      const label = secure ? 'TLS' : 'plain';
+      const variant = { scenario: 'small-blob', note: NOTE, label, path: blobPath(content), content, secure };
       found.push(
         ...(await measureWarm(bench, site, { ...variant, connections: CONNECTIONS, counts: 'requests' })),
       );

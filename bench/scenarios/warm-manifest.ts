@@ -3,6 +3,7 @@ import { measureWarm } from '../load/warm-load.ts';
 import { manifestPath } from '../warm-site.ts';
 
 const CONNECTIONS = 32;
+const NOTE = `an image manifest by tag; ${CONNECTIONS} connections, kept open or a new one for each request`;
 
 export const warmManifest: Scenario = {
   name: 'warm-manifest',
@@ -13,10 +14,11 @@ export const warmManifest: Scenario = {
     const found: Series[] = [];
     for (const reconnect of [false, true]) {
       for (const secure of [false, true]) {
-        const label = `by tag, ${CONNECTIONS} connections, ${secure ? 'TLS' : 'plain'}${reconnect ? ', new each' : ''}`;
+        const label = `${secure ? 'TLS' : 'plain'}${reconnect ? ', new connections' : ''}`;
         const path = manifestPath('latest');
         const variant = {
           scenario: 'warm-manifest',
+          note: NOTE,
           label,
           path,
           content: site.image.manifest,

@@ -1,0 +1,36 @@
+import t from 'tap';
+import { Follows } from '../../../src/cache/fills/follow.ts';
+import type { FillProgress, FillState } from '../../../src/cache/keeper.ts';
+
+const at = (available: number, state: FillState = { kind: 'running' }): FillProgress => ({
+  fillId: 7,
+  size: 100,
+  available,
+  state,
+});
+
+void t.test('events that were taken before the answer that they follow are not lost', async (t) => {
+  const follows = new Follows();
+  follows.on({ kind: 'fill', progress: at(40) });
+  t.equal(follows.join(at(10)).progress.available, 40);
+
+  follows.on({ kind: 'fill', progress: at(100, { kind: 'done' }) });
+  for (let reader = 0; reader < 2; reader += 1)
+    t.same(
+      follows.join(at(10)).progress,
+      at(100, { kind: 'done' }),
+      'the end is known to each that joins late',
+    );
+});
+
+void t.test('readers of one fill share what is known of it and hear of each change', async (t) => {
+  const follows = new Follows();
+  const follow = follows.join(at(10));
+  t.equal(follows.join(at(10)), follow);
+  const changed = follow.changed();
+  follows.on({ kind: 'fill', progress: at(20) });
+  await changed;
+  t.equal(follow.progress.available, 20);
+  follows.on({ kind: 'upstream', name: 'central', available: false });
+  t.equal(follow.progress.available, 20);
+});
