@@ -12,7 +12,7 @@ import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
 import { Pipeline } from './server/pipeline.ts';
-import { ReadBudget } from './server/read-budget.ts';
+import { ReadBudget } from './lib/read-budget.ts';
 import { BlobFiles } from './store/blob-files.ts';
 import { EmbeddedStore } from './store/embedded-store.ts';
 import { StoreLayout } from './store/layout.ts';
@@ -73,7 +73,7 @@ export class EdgeWorker {
         seldom.run('store', (leftOut) => log.warn({ err, leftOut }, 'the store cannot be read')),
     });
     this.#settings = settings;
-    this.#cache = new EdgeCache(local, keeper, files);
+    this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
     this.#metrics = new WorkerMetrics(name);
     this.#listenerParts = {
       pipeline: new Pipeline({
@@ -81,7 +81,6 @@ export class EdgeWorker {
         upstreams: settings.upstreams,
         log,
         metrics: this.#metrics,
-        budget: new ReadBudget(READ_BUDGET_BYTES),
       }),
       rules: new IpRules(settings.access),
       refused: () => this.#metrics.refusedConnections.inc(),

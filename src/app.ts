@@ -106,7 +106,8 @@ class OwnWorker implements Workforce {
   #ready = 0;
 
   constructor(keeper: EdgeKeeper, settings: WorkerSettings) {
-    const session = keeper.core.connect((event) => this.#worker.on(event));
+    // Behind the answers, as over a channel: whoever asked is to follow before the next event.
+    const session = keeper.core.connect((event) => setImmediate(() => this.#worker.on(event)));
     this.#worker = new EdgeWorker(settings, session, 'worker', keeper.localMetadata);
   }
 

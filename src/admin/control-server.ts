@@ -28,7 +28,10 @@ export async function listenControl(path: string, parts: ControlParts): Promise<
   });
   const server = createServer((request, response) => void answer(parts, request, response));
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      // EINVAL: it does not fit into `sun_path`, unix(7); the bare error does not say so.
+      reject(error.code === 'EINVAL' ? new Error(`too long for the path of a socket: ${path}`) : error);
+    });
     server.listen(path, resolve);
   });
   await chmod(path, 0o600);

@@ -1,10 +1,12 @@
 import type { Digest } from '../oci/digest.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { Reference } from '../oci/reference.ts';
-import type { BlobFiles } from '../store/blob-files.ts';
+import type { ReadBudget } from '../lib/read-budget.ts';
+import type { BlobFiles, OpenFile } from '../store/blob-files.ts';
 import { blobKey, manifestKey, type IndexKey } from '../store/blob-index.ts';
 import { FollowedBody, StoredBody, type BlobBody } from './fills/blob-body.ts';
 import { Follows } from './fills/follow.ts';
+import { SharedWindow } from './fills/shared-window.ts';
 import type {
   BlobAnswer,
   BlobSizeAnswer,
@@ -35,15 +37,17 @@ export class EdgeCache {
   readonly #local: LocalCache;
   readonly #keeper: Keeper;
   readonly #files: BlobFiles;
+  readonly #buffers: ReadBudget;
   readonly #follows = new Follows();
   readonly #down = new Set<string>();
   readonly #used = new Set<IndexKey>();
   readonly #touching: NodeJS.Timeout;
 
-  constructor(local: LocalCache, keeper: Keeper, files: BlobFiles) {
+  constructor(local: LocalCache, keeper: Keeper, files: BlobFiles, buffers: ReadBudget) {
     this.#local = local;
     this.#keeper = keeper;
     this.#files = files;
+    this.#buffers = buffers;
     this.#touching = setInterval(() => this.#touch(), TOUCH_INTERVAL_MS).unref();
   }
 
@@ -73,7 +77,7 @@ export class EdgeCache {
   async blob(repository: GrantedRepository, digest: Digest): Promise<BlobFound> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const stored = await this.#local.blob(repository, digest);
-      if (stored !== undefined) return this.#hit(digest, new StoredBody(stored));
+      if (stored !== undefined) return this.#hit(digest, stored);
       const answer = await this.#keeper.blob({ repository, digest });
       const found = await this.#open(digest, answer);
       if (found !== undefined) return found;
@@ -102,22 +106,28 @@ export class EdgeCache {
     if (answer.kind === 'unknown' || answer.kind === 'unavailable') return answer;
     if (answer.kind === 'stored') {
       const file = await this.#files.open(digest);
-      return file && this.#hit(digest, new StoredBody(file));
+      return file && this.#hit(digest, file);
     }
-    const follow = this.#follows.join(answer.fill);
-    const file = await this.#files.openPartial(digest);
-    if (file === undefined) {
-      // Committed since the answer; or else the disk took it back, and the body comes past it.
-      const stored = await this.#files.open(digest);
-      if (stored !== undefined) return this.#hit(digest, new StoredBody(stored));
+    const follow = this.#follows.join(answer.fill, () => this.#openWindow(digest));
+    const window = await follow.window;
+    // Committed since the answer; or else the disk took it back, and the body comes past it.
+    const stored = window === undefined ? await this.#files.open(digest) : undefined;
+    if (stored !== undefined) {
+      await follow.letGo();
+      return this.#hit(digest, stored);
     }
     const result = answer.fill.state.kind === 'detached' ? 'bypass' : answer.joined ? 'collapsed' : 'miss';
-    return { kind: 'blob', body: new FollowedBody(follow, file, this.#keeper), result };
+    return { kind: 'blob', body: new FollowedBody(follow, window, this.#keeper), result };
   }
 
-  #hit(digest: Digest, body: BlobBody): BlobFound {
+  async #openWindow(digest: Digest): Promise<SharedWindow | undefined> {
+    const file = await this.#files.openPartial(digest);
+    return file && new SharedWindow(file, this.#buffers);
+  }
+
+  #hit(digest: Digest, file: OpenFile): BlobFound {
     this.#used.add(blobKey(digest));
-    return { kind: 'blob', body, result: 'hit' };
+    return { kind: 'blob', body: new StoredBody(file, this.#buffers), result: 'hit' };
   }
 
   #touch(): void {

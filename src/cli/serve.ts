@@ -7,23 +7,31 @@ import { version } from './version.ts';
 /** Runs until a signal ends it. The log goes to standard output; what a person should know goes to standard error. */
 export async function serve(options: EdgeOptions): Promise<void> {
   const config = configOf(options);
+  // Before the start: the first worker may have clients while others still start.
+  const stopped = untilTold();
   const edge = await startEdge(config);
-  console.error(greeting(config, edge));
-  await untilStopped(edge);
-}
-
-async function untilStopped(edge: Edge): Promise<void> {
   process.on('SIGHUP', () => {
     edge.reload().catch((error: unknown) => console.error('pierhead: not reloaded:', messageOf(error)));
   });
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve());
-  });
-  // A second signal while draining ends it at once.
-  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
+  console.error(greeting(config, edge));
+  await stopped;
   await edge.stop();
   // Timers and sockets of libraries must not keep a stopped edge alive.
   process.exit(0);
+}
+
+/** Resolves at the first signal to stop; a second one, while starting or draining, ends the process at once. */
+function untilTold(): Promise<void> {
+  let told = false;
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT']) {
+      process.on(signal, () => {
+        if (told) process.exit(1);
+        told = true;
+        resolve();
+      });
+    }
+  });
 }
 
 function greeting(config: Config, { listen, certificates }: Edge): string {

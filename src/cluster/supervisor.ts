@@ -30,7 +30,7 @@ interface Member<Settings> {
   readonly worker: Worker;
   readonly host: KeeperHost<Settings>;
   readonly startedAt: Milliseconds;
-  readonly collecting: Map<number, (snapshot: MetricsSnapshot) => void>;
+  readonly collecting: Map<number, (snapshot: MetricsSnapshot | undefined) => void>;
   snapshot: MetricsSnapshot | undefined;
   ready: boolean;
 }
@@ -151,6 +151,8 @@ export class Supervisor<Settings> {
     const { clock, events } = this.#parts;
     this.#members.delete(member.worker.id);
     member.host.close();
+    // A scrape does not wait for one that is gone.
+    for (const done of member.collecting.values()) done(undefined);
     if (member.snapshot !== undefined) this.#retired.push(countersOf(member.snapshot));
     if (this.#stopping.signal.aborted) return;
     events.workerDied(member.worker.process.pid, how);
@@ -166,7 +168,9 @@ export class Supervisor<Settings> {
 
   async #collectFrom(member: Member<Settings>): Promise<void> {
     const id = this.#nextCollection++;
-    const answered = new Promise<MetricsSnapshot>((resolve) => member.collecting.set(id, resolve));
+    const answered = new Promise<MetricsSnapshot | undefined>((resolve) =>
+      member.collecting.set(id, resolve),
+    );
     const stop = new AbortController();
     const late = this.#parts.clock.sleep(COLLECT_TIMEOUT, stop.signal).then(
       () => undefined,

@@ -15,6 +15,12 @@ export const systemClock: Clock = {
   now: () => ms(Date.now()),
   monotonic: () => ms(performance.now()),
   sleep: async (duration, signal) => {
-    await delay(duration, undefined, signal === undefined ? { ref: false } : { ref: false, signal });
+    try {
+      await delay(duration, undefined, signal === undefined ? { ref: false } : { ref: false, signal });
+    } catch (error) {
+      // Node wraps the reason in an AbortError of its own.
+      signal?.throwIfAborted();
+      throw error;
+    }
   },
 };

@@ -3,7 +3,6 @@ import { ERROR_CODES, RegistryError } from '../oci/error-codes.ts';
 import type { CacheResult } from '../cache/keeper.ts';
 import type { Answer } from '../registry/answer.ts';
 import { RangeUnsatisfiable } from '../registry/blobs.ts';
-import type { ReadBudget } from './read-budget.ts';
 import { sendBlob, type SentBody } from './send-body.ts';
 
 /** RFC 9211: how the cache handled the request. */
@@ -39,7 +38,6 @@ export async function sendAnswer(
   response: ServerResponse,
   answer: Answer,
   requestId: string,
-  budget: ReadBudget,
 ): Promise<SentBody> {
   response.writeHead(answer.status, {
     'docker-distribution-api-version': 'registry/2.0',
@@ -59,7 +57,7 @@ export async function sendAnswer(
   }
   // On a cold blob the client learns that it is coming before the first byte is there.
   if (answer.result !== 'hit') response.flushHeaders();
-  const sent = await sendBlob(response, body.blob, body.first, body.length, budget);
+  const sent = await sendBlob(response, body.blob, body.first, body.length);
   if (sent.broken === undefined) response.end();
   // FIN, never RST: containerd resumes after the one and fails the pull after the other.
   else response.destroy();

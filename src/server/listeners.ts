@@ -86,6 +86,10 @@ async function listen(
     });
     // Not Node's `maxRequestsPerSocket`: it answers what was sent beyond that with a bare 503.
     if (count >= MAX_REQUESTS_PER_SOCKET) response.setHeader('connection', 'close');
+    // An answer that had begun before the drain has promised to keep the connection.
+    response.once('close', () => {
+      if (draining) request.socket.destroySoon();
+    });
   };
   // With `Expect` as without: no body is wanted, and only a body would be worth an interim answer or a refusal.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);

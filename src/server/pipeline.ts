@@ -16,7 +16,6 @@ import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type Route } from '../registry/route.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
-import type { ReadBudget } from './read-budget.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
 export interface PipelineParts {
@@ -24,7 +23,6 @@ export interface PipelineParts {
   readonly upstreams: readonly UpstreamNames[];
   readonly log: Log;
   readonly metrics: WorkerMetrics;
-  readonly budget: ReadBudget;
 }
 
 /** What the access line tells; filled in as far as the request comes. */
@@ -59,7 +57,7 @@ export class Pipeline {
       route: 'none',
     };
     const answer = await this.#answerOrError(request, trace);
-    const sent = await sendAnswer(response, answer, trace.requestId, this.#parts.budget);
+    const sent = await sendAnswer(response, answer, trace.requestId);
     this.#record(request, trace, answer, sent, performance.now() - startedAt);
   }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
 import type { Brand } from '../lib/brand.ts';
-import type { Digest } from '../oci/digest.ts';
+import { parseDigest, type Digest } from '../oci/digest.ts';
 import type { LocalRecords } from './embedded-store.ts';
 
 /** What takes room on disk: a blob, or a manifest with its copies. */
@@ -35,6 +35,9 @@ export class BlobIndex {
   readonly #records: LocalRecords;
   readonly #clock: Clock;
   readonly #dirty = new Set<IndexKey>();
+  /** What {@link load} has to make good at its end: keys removed and keys used before it had brought them back. */
+  readonly #removedEarly = new Set<IndexKey>();
+  readonly #usedEarly = new Map<IndexKey, number>();
   #loaded = false;
 
   constructor(records: LocalRecords, clock: Clock) {
@@ -77,9 +80,13 @@ export class BlobIndex {
   /** Most recently used from now on; written behind, by {@link flush}. */
   touch(key: IndexKey): void {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    entry.lastUsed = this.#clock.now();
-    this.#dirty.add(key);
+    if (entry !== undefined) {
+      entry.lastUsed = this.#clock.now();
+      this.#dirty.add(key);
+    } else if (!this.#loaded) {
+      this.#usedEarly.delete(key);
+      this.#usedEarly.set(key, this.#clock.now());
+    }
   }
 
   async pin(key: IndexKey, pinned: boolean): Promise<boolean> {
@@ -93,6 +100,7 @@ export class BlobIndex {
   async remove(key: IndexKey): Promise<void> {
     this.#entries.delete(key);
     this.#dirty.delete(key);
+    if (!this.#loaded) this.#removedEarly.add(key);
     await this.#records.delete(key);
   }
 
@@ -114,7 +122,7 @@ export class BlobIndex {
   async load(): Promise<void> {
     const records: [IndexKey, Entry][] = [];
     for (const [key, value] of this.#records.entries()) {
-      const entry = decode(value);
+      const entry = isIndexKey(key) ? decode(value) : undefined;
       if (entry !== undefined) records.push([key as IndexKey, entry]);
       if (records.length % LOAD_SLICE === 0) await nextTurn();
     }
@@ -124,14 +132,32 @@ export class BlobIndex {
       loaded.set(key, entry);
       if (position % LOAD_SLICE === 0) await nextTurn();
     }
+    this.#makeGood(loaded);
+    this.#entries = loaded;
+    this.#loaded = true;
+  }
+
+  /** In one turn: what happened while the records were read is newer than the records. */
+  #makeGood(loaded: LRUCache<IndexKey, Entry>): void {
+    for (const key of this.#removedEarly) loaded.delete(key);
+    this.#removedEarly.clear();
+    for (const [key, lastUsed] of this.#usedEarly) {
+      const entry = loaded.get(key);
+      if (entry === undefined) continue;
+      entry.lastUsed = lastUsed;
+      this.#dirty.add(key);
+    }
+    this.#usedEarly.clear();
     const since = this.#entries;
     for (const key of since.rkeys()) {
       const entry = since.peek(key);
-      if (entry !== undefined)
-        loaded.set(key, { ...entry, pinned: entry.pinned || (loaded.peek(key)?.pinned ?? false) });
+      if (entry === undefined) continue;
+      if (loaded.peek(key)?.pinned === true) {
+        entry.pinned = true;
+        this.#dirty.add(key);
+      }
+      loaded.set(key, entry);
     }
-    this.#entries = loaded;
-    this.#loaded = true;
   }
 
   /** Writes the touches since the last call. */
@@ -157,6 +183,10 @@ function describe(key: IndexKey, entry: Entry): Stored {
     : { kind: 'blob', digest: key as string as Digest, size: entry.size };
 }
 
+function isIndexKey(key: string): boolean {
+  return parseDigest(key.startsWith('m ') ? key.slice(2) : key) !== undefined;
+}
+
 function encode(entry: Entry): Uint8Array {
   const record = Buffer.allocUnsafe(RECORD_BYTES);
   record.writeDoubleLE(entry.size, 0);
@@ -169,8 +199,9 @@ function decode(value: Uint8Array): Entry | undefined {
   if (value.byteLength !== RECORD_BYTES) return undefined;
   const record = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const size = record.readDoubleLE(0);
-  if (!Number.isSafeInteger(size) || size < 1) return undefined;
-  return { size, lastUsed: record.readDoubleLE(8), pinned: record.readUInt8(16) === 1 };
+  const lastUsed = record.readDoubleLE(8);
+  if (!Number.isSafeInteger(size) || size < 1 || !Number.isFinite(lastUsed)) return undefined;
+  return { size, lastUsed, pinned: record.readUInt8(16) === 1 };
 }
 
 function nextTurn(): Promise<void> {

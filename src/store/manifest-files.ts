@@ -47,13 +47,16 @@ export class ManifestFiles {
   async read(repository: RepositoryRef, digest: Digest): Promise<Uint8Array | undefined> {
     let file;
     try {
-      file = await open(this.#layout.manifest(repository, digest), constants.O_RDONLY | constants.O_NOFOLLOW);
+      // O_NONBLOCK: opening a planted FIFO must not hang.
+      const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+      file = await open(this.#layout.manifest(repository, digest), flags);
     } catch {
       // Absent or unreadable: either way this copy cannot help, and the upstream is asked.
       return undefined;
     }
     try {
-      if ((await file.stat()).size > MAX_MANIFEST_BYTES) return undefined;
+      const stats = await file.stat();
+      if (!stats.isFile() || stats.size > MAX_MANIFEST_BYTES) return undefined;
       const content = await file.readFile();
       return digestOf(content, algorithmOf(digest)) === digest ? content : undefined;
     } finally {

@@ -74,8 +74,8 @@ export async function reconcile(
   }
   let added = 0;
   let dropped = 0;
-  for (const algorithm of await readdir(layout.blobs)) {
-    for (const prefix of await readdir(join(layout.blobs, algorithm))) {
+  for (const algorithm of await foldersIn(layout.blobs)) {
+    for (const prefix of await foldersIn(join(layout.blobs, algorithm))) {
       const folder = join(layout.blobs, algorithm, prefix);
       const here = new Set((await readdir(folder)).map((hex) => parseDigest(`${algorithm}:${hex}`)));
       for (const digest of here)
@@ -87,6 +87,12 @@ export async function reconcile(
   }
   for (const digest of [...known.values()].flat()) dropped += await dropGone(layout, index, digest);
   return { added, dropped };
+}
+
+/** Files that somebody put between the folders of the store are no reason not to start. */
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
 }
 
 async function addUnknown(layout: StoreLayout, index: BlobIndex, digest: Digest): Promise<boolean> {

@@ -14,7 +14,8 @@ import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
 import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
-import { ms, seconds } from '../../src/lib/brand.ts';
+import { MiB, ms, seconds } from '../../src/lib/brand.ts';
+import { ReadBudget } from '../../src/lib/read-budget.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
 import type { GrantedRepository } from '../../src/oci/granted.ts';
@@ -171,7 +172,7 @@ export class CacheSite {
       rules: this.rules,
       storeFailed: (error) => this.#note(`store failed ${String(error)}`),
     });
-    const edge = new EdgeCache(local, session, this.files);
+    const edge = new EdgeCache(local, session, this.files, new ReadBudget(48 * MiB));
     late.edge = edge;
     this.#edges.push({ edge, session });
     return edge;
@@ -257,24 +258,27 @@ export interface ReadResult {
 }
 
 /** Reads like `server/send-body.ts` does: piece by piece, closing at the end. */
-export async function readAll(
-  body: BlobBody,
-  first = 0,
-  last = body.size - 1,
-  piece = 64 * 1024,
-): Promise<ReadResult> {
-  const content = Buffer.alloc(last - first + 1);
+export async function readAll(body: BlobBody, first = 0, last = body.size - 1): Promise<ReadResult> {
+  const result = await readPart(body, first, last - first + 1);
+  await body.close();
+  return result;
+}
+
+/** Leaves the body open. */
+export async function readPart(body: BlobBody, first: number, length: number): Promise<ReadResult> {
+  const content = Buffer.alloc(length);
   let got = 0;
   try {
-    while (got < content.byteLength) {
-      const target = content.subarray(got, Math.min(got + piece, content.byteLength));
-      got += await body.read(target, first + got);
+    while (got < length) {
+      const { bytes, release } = await body.read(first + got, 64 * 1024);
+      const wanted = bytes.subarray(0, length - got);
+      content.set(wanted, got);
+      got += wanted.byteLength;
+      release();
     }
     return { content, error: undefined };
   } catch (error) {
     return { content: content.subarray(0, got), error };
-  } finally {
-    await body.close();
   }
 }
 

@@ -1,15 +1,24 @@
+import type { ReadBudget } from '../../lib/read-budget.ts';
 import type { OpenFile } from '../../store/blob-files.ts';
-import type { Follow } from './follow.ts';
 import type { Keeper } from '../keeper.ts';
+import type { Follow } from './follow.ts';
+import type { SharedWindow } from './shared-window.ts';
+
+/** Bytes of a blob, until they are released. */
+export interface Piece {
+  readonly bytes: Uint8Array;
+  /** Once; the bytes may be overwritten from here on. */
+  readonly release: () => void;
+}
 
 /** A blob that can be read from any position; a committed file and a growing one look the same from outside. */
 export interface BlobBody {
   readonly size: number;
   /**
-   * Puts the next bytes from `position` into `buffer`; waits for at least one. Returns their number.
+   * The next bytes from `position`, at most `wanted` (but up to 64 KiB in any case); waits for at least one.
    * @throws when the bytes cannot be had: the answer must then end short.
    */
-  read(buffer: Uint8Array, position: number): Promise<number>;
+  read(position: number, wanted: number): Promise<Piece>;
   /** The reader has no more use for it: a `read` that waits for bytes rejects soon. */
   cancel(): void;
   /** Once, after the last `read` has settled: a file must not be closed under a read. */
@@ -20,16 +29,25 @@ export interface BlobBody {
 export class StoredBody implements BlobBody {
   readonly size: number;
   readonly #file: OpenFile;
+  readonly #buffers: ReadBudget;
 
-  constructor(file: OpenFile) {
+  constructor(file: OpenFile, buffers: ReadBudget) {
     this.#file = file;
+    this.#buffers = buffers;
     this.size = file.size;
   }
 
-  async read(buffer: Uint8Array, position: number): Promise<number> {
-    const count = await this.#file.read(buffer, position);
-    if (count === 0) throw new Error('the blob file became shorter');
-    return count;
+  async read(position: number, wanted: number): Promise<Piece> {
+    const buffer = this.#buffers.take(wanted);
+    const release = (): void => this.#buffers.giveBack(buffer);
+    try {
+      const count = await this.#file.read(buffer, position);
+      if (count === 0) throw new Error('the blob file became shorter');
+      return { bytes: buffer.subarray(0, count), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** A read of a file does not wait. */
@@ -44,36 +62,33 @@ export class StoredBody implements BlobBody {
 export class FollowedBody implements BlobBody {
   readonly size: number;
   readonly #follow: Follow;
-  readonly #file: OpenFile | undefined;
+  readonly #window: SharedWindow | undefined;
   readonly #keeper: Keeper;
-  #bypass: BypassReader | undefined;
   readonly #cancelled = Promise.withResolvers<void>();
+  #bypass: BypassReader | undefined;
   #closed = false;
 
-  /** `file` is absent when the disk gave none, or took it back: then everything comes past the disk. */
-  constructor(follow: Follow, file: OpenFile | undefined, keeper: Keeper) {
+  /** Takes over one hold on `follow`. `window` is absent when the disk gave no file, or took it back. */
+  constructor(follow: Follow, window: SharedWindow | undefined, keeper: Keeper) {
     this.size = follow.progress.size;
     this.#follow = follow;
-    this.#file = file;
+    this.#window = window;
     this.#keeper = keeper;
   }
 
-  async read(buffer: Uint8Array, position: number): Promise<number> {
+  async read(position: number): Promise<Piece> {
     while (!this.#closed) {
       const { available, state, fillId } = this.#follow.progress;
-      if (position < available && this.#file !== undefined) {
-        const count = await this.#file.read(buffer.subarray(0, available - position), position);
-        if (count === 0) throw new Error('the partial file became shorter');
-        return count;
-      }
+      const window = this.#window;
+      if (position < available && window !== undefined) return await window.read(position, available);
       if (state.kind === 'failed') throw new Error(`the fill failed: ${state.reason}`);
       if (state.kind === 'detached') {
         this.#bypass ??= await BypassReader.open(
           this.#keeper,
           fillId,
-          this.#file === undefined ? undefined : state.at,
+          window === undefined ? undefined : state.at,
         );
-        return await this.#bypass.read(buffer, position);
+        return await this.#bypass.read(position);
       }
       await Promise.race([this.#follow.changed(), this.#cancelled.promise]);
     }
@@ -88,7 +103,7 @@ export class FollowedBody implements BlobBody {
 
   async close(): Promise<void> {
     this.cancel();
-    await this.#file?.close();
+    await this.#follow.letGo();
   }
 }
 
@@ -112,17 +127,14 @@ class BypassReader {
     return new BypassReader(keeper, ticket, start ?? 0);
   }
 
-  async read(buffer: Uint8Array, position: number): Promise<number> {
+  async read(position: number): Promise<Piece> {
     while (position >= this.#chunkStart + this.#chunk.byteLength) {
       const chunk = await this.#keeper.readBypass(this.#ticket);
       if (chunk === undefined) throw new Error('the blob ended early');
       this.#chunkStart += this.#chunk.byteLength;
       this.#chunk = chunk;
     }
-    const from = position - this.#chunkStart;
-    const piece = this.#chunk.subarray(from, from + buffer.byteLength);
-    buffer.set(piece);
-    return piece.byteLength;
+    return { bytes: this.#chunk.subarray(position - this.#chunkStart), release: () => undefined };
   }
 
   close(): void {

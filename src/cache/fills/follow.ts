@@ -1,12 +1,20 @@
+import { LRUCache } from 'lru-cache';
 import type { FillProgress, KeeperEvent } from '../keeper.ts';
+import type { SharedWindow } from './shared-window.ts';
 
-/** One running fill as this worker sees it; shared by all its readers here. */
+/** One running fill as this worker sees it, shared by all its readers here. Ends with the last of them. */
 export class Follow {
+  /** On the partial file; undefined when that could not be opened. */
+  readonly window: Promise<SharedWindow | undefined>;
   #progress: FillProgress;
   #change = Promise.withResolvers<void>();
+  #readers = 0;
+  readonly #unused: () => void;
 
-  constructor(progress: FillProgress) {
+  constructor(progress: FillProgress, window: Promise<SharedWindow | undefined>, unused: () => void) {
     this.#progress = progress;
+    this.window = window;
+    this.#unused = unused;
   }
 
   get progress(): FillProgress {
@@ -24,25 +32,49 @@ export class Follow {
     this.#change = Promise.withResolvers<void>();
     change.resolve();
   }
+
+  hold(): void {
+    this.#readers += 1;
+  }
+
+  /** The last reader closes the file. */
+  async letGo(): Promise<void> {
+    this.#readers -= 1;
+    if (this.#readers > 0) return;
+    this.#unused();
+    await (await this.window)?.close();
+  }
 }
 
 /** The fills that this worker follows, kept up to date by the keeper's events. */
 export class Follows {
-  readonly #running = new Map<number, Follow>();
+  readonly #followed = new Map<number, Follow>();
+  /** An event may overtake the answer that it follows: the askers of that answer join a moment later. */
+  readonly #heard = new LRUCache<number, FillProgress>({ max: 1000 });
 
-  /** `progress` comes straight from the keeper's answer; later events of that fill are never missed. */
-  join(progress: FillProgress): Follow {
-    const known = this.#running.get(progress.fillId);
-    if (known !== undefined) return known;
-    const follow = new Follow(progress);
-    if (progress.state.kind === 'running') this.#running.set(progress.fillId, follow);
+  /** One more reader of a fill; it lets go at its end. `progress` is the keeper's answer. */
+  join(progress: FillProgress, openWindow: () => Promise<SharedWindow | undefined>): Follow {
+    const { fillId } = progress;
+    let follow = this.#followed.get(fillId);
+    if (follow === undefined) {
+      const latest = newer(this.#heard.get(fillId), progress);
+      follow = new Follow(latest, openWindow(), () => this.#followed.delete(fillId));
+      this.#followed.set(fillId, follow);
+    }
+    follow.hold();
     return follow;
   }
 
   on(event: KeeperEvent): void {
     if (event.kind !== 'fill') return;
-    const { fillId, state } = event.progress;
-    this.#running.get(fillId)?.update(event.progress);
-    if (state.kind !== 'running') this.#running.delete(fillId);
+    const { fillId } = event.progress;
+    this.#heard.set(fillId, event.progress);
+    this.#followed.get(fillId)?.update(event.progress);
   }
+}
+
+/** Fills only go on, and end once. */
+function newer(heard: FillProgress | undefined, answered: FillProgress): FillProgress {
+  if (heard === undefined || answered.state.kind !== 'running') return answered;
+  return heard.state.kind !== 'running' || heard.available > answered.available ? heard : answered;
 }
