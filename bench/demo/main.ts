@@ -4,7 +4,7 @@ import { parseOptions, type Options } from './options.ts';
 import { play } from './play.ts';
 import { NotAsPromised } from './promise.ts';
 import { Screen } from './screen.ts';
-import { buildStage, FRESHNESS_SECONDS, LATENCY_MS, type Stage } from './stage.ts';
+import { buildStage, FRESHNESS_SECONDS, LATENCY_MS, type BuiltStage, type Stage } from './stage.ts';
 
 process.exitCode = await main(parseOptions(process.argv.slice(2)));
 
@@ -12,6 +12,7 @@ async function main(options: Options): Promise<number> {
   const screen = new Screen(process.stdout);
   screen.line('Pierhead, a demonstration. Everything runs on this machine; the internet is not needed.');
   await using stage = await buildStage(options);
+  const interrupt = endOnInterrupt(stage);
   present(screen, stage);
   const rows: Row[] = [];
   try {
@@ -20,6 +21,7 @@ async function main(options: Options): Promise<number> {
       rows.push(await play(act, stage.central, screen, rows));
     }
   } catch (error) {
+    await interrupt.ended;
     if (!(error instanceof NotAsPromised)) throw error;
     process.stderr.write(`\nNot as promised: ${error.message}\n`);
     return 1;
@@ -28,17 +30,38 @@ async function main(options: Options): Promise<number> {
   screen.line(renderTable(rows));
   screen.line();
   screen.line('All as promised: every body had its digest.');
-  if (options.keep) await keepRunning(screen, stage);
+  if (options.keep) {
+    interrupt.exitCode = 0;
+    await keepRunning(screen, stage);
+  }
   return 0;
 }
 
+interface Interrupt {
+  exitCode: number;
+  /** Set by Ctrl-C; does not resolve, for the process ends first. */
+  ended?: Promise<void>;
+}
+
+/** A Ctrl-C takes the edge down first and waits for it, so that nothing is left; a second one does not wait. */
+function endOnInterrupt(stage: BuiltStage): Interrupt {
+  const interrupt: Interrupt = { exitCode: 130 };
+  // Those of the stage's parts end this process before the edge has ended.
+  process.removeAllListeners('SIGINT');
+  process.once('SIGINT', () => {
+    process.once('SIGINT', () => process.exit(130));
+    interrupt.ended = stage.abandon().finally(() => process.exit(interrupt.exitCode));
+  });
+  return interrupt;
+}
+
 function present(screen: Screen, { central, edge, app, herd, options }: Stage): void {
-  const images = [app, herd].map(
-    ({ repository, tag, image }) =>
-      `${repository}:${tag} (${megabytes(image.totalBytes)}, ${image.layers.length} layers)`,
-  );
   screen.line();
-  screen.note(`central  ${central.url}, ${images.join(', ')}`);
+  screen.note(`central  ${central.url}`);
+  for (const { repository, tag, image } of [app, herd]) {
+    const size = `${megabytes(image.totalBytes)} in ${image.layers.length} layers`;
+    screen.note(`         ${repository}:${tag}, ${size}`);
+  }
   screen.note(`WAN      ${options.bytesPerSecond / 1e6} MB/s, ${LATENCY_MS} ms before each answer`);
   screen.note(`edge     ${edge.http}, started as a user would: pierhead serve --config pierhead.yaml`);
   screen.note(
@@ -53,6 +76,5 @@ async function keepRunning(screen: Screen, { edge, app }: Stage): Promise<void> 
   screen.line(`The edge is still there, and the central still stopped. Try (Ctrl-C ends it):`);
   screen.note(`curl -sI ${edge.http}/v2/${app.repository}/manifests/${app.tag}`);
   screen.note(`docker pull ${new URL(edge.http).host}/${name}`);
-  // Before the listeners that would end this process with 130; what ends at exit ends all the same.
-  await new Promise(() => process.prependOnceListener('SIGINT', () => process.exit(0)));
+  await new Promise(() => undefined);
 }

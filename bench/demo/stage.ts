@@ -20,7 +20,12 @@ export interface Stage {
   readonly herd: Published;
 }
 
-export async function buildStage(options: Options): Promise<Stage & AsyncDisposable> {
+export interface BuiltStage extends Stage, AsyncDisposable {
+  /** Ends the edge at once, whatever it is at; resolves when its processes and its folder are gone. */
+  abandon(): Promise<void>;
+}
+
+export async function buildStage(options: Options): Promise<BuiltStage> {
   const { bytesPerSecond, imageBytes } = options;
   const parts = new AsyncDisposableStack();
   try {
@@ -35,7 +40,12 @@ export async function buildStage(options: Options): Promise<Stage & AsyncDisposa
         },
       }),
     );
-    return { options, central, edge, app, herd, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+    const end = (): Promise<void> => parts.disposeAsync();
+    const abandon = async (): Promise<void> => {
+      await edge.kill();
+      await end();
+    };
+    return { options, central, edge, app, herd, abandon, [Symbol.asyncDispose]: end };
   } catch (error) {
     await parts.disposeAsync();
     throw error;

@@ -79,8 +79,8 @@ export class KeeperSession implements Keeper {
     const { fillId } = answer.fill;
     this.#followed.add(fillId);
     const progress = this.#parts.blobs.progressOf(question.digest, fillId);
+    if (progress?.state.kind !== 'running') this.#followed.delete(fillId);
     if (progress !== undefined) return { ...answer, fill: progress };
-    this.#followed.delete(fillId);
     return await this.blob(question);
   }
 

@@ -1,0 +1,106 @@
+import { write, writeSync } from 'node:fs';
+
+/** Several processes write to one pipe: what is written at once stays whole up to this (PIPE_BUF, POSIX write(2)). */
+const ATOMIC_BYTES = 4096;
+/** What waits for a reader that does not read; lines that come on top are dropped. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+const RETRY_MS = 50;
+const LAST_TRIES = 20;
+
+/**
+ * Lines to a file descriptor, written behind and in order. A reader that is slow costs lines, one that is gone costs
+ * all of them; neither ever costs a request, memory without bound, or the end of the process.
+ */
+export class LineWriter {
+  readonly #fd: number;
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #writing = false;
+  #gone = false;
+  #dropped = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(line: string): void {
+    if (this.#gone || this.#waitingBytes > MAX_WAITING_BYTES) {
+      this.#dropped += 1;
+      return;
+    }
+    const bytes = Buffer.from(line);
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.byteLength;
+    if (!this.#writing) this.#next();
+  }
+
+  /** Writes the rest at once, as far as it is taken; for the end of the process. */
+  flushSync(): void {
+    for (let tries = 0; this.#waiting.length > 0 && tries < LAST_TRIES && !this.#gone;) {
+      const batch = this.#batch();
+      try {
+        this.#written(writeSync(this.#fd, batch), batch);
+      } catch (error) {
+        if (!isBusy(error)) return;
+        tries += 1;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS / 10);
+      }
+    }
+  }
+
+  #next(): void {
+    if (this.#waiting.length === 0 || this.#gone) {
+      this.#writing = false;
+      return;
+    }
+    this.#writing = true;
+    const batch = this.#batch();
+    write(this.#fd, batch, 0, batch.byteLength, null, (error, count) => {
+      if (error === null) {
+        this.#written(count, batch);
+        this.#next();
+      } else if (isBusy(error)) setTimeout(() => this.#next(), RETRY_MS).unref();
+      else this.#giveUp();
+    });
+  }
+
+  /** As many whole lines as fit into one atomic write; a longer line goes alone. */
+  #batch(): Buffer {
+    let size = 0;
+    let count = 0;
+    for (const line of this.#waiting) {
+      if (count > 0 && size + line.byteLength > ATOMIC_BYTES) break;
+      size += line.byteLength;
+      count += 1;
+    }
+    return Buffer.concat(this.#waiting.slice(0, count), size);
+  }
+
+  #written(count: number, batch: Buffer): void {
+    let left = batch.byteLength;
+    while (left > 0) left -= this.#waiting.shift()?.byteLength ?? left;
+    this.#waitingBytes -= count;
+    // A regular file or a blocking pipe takes all of it; what a non-blocking one left goes first the next time.
+    if (count < batch.byteLength) this.#waiting.unshift(batch.subarray(count));
+    else if (this.#dropped > 0 && this.#waiting.length === 0) this.#tellDropped();
+  }
+
+  /** Somebody reads again. */
+  #tellDropped(): void {
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    this.write(`${JSON.stringify({ level: 'warn', dropped, msg: 'log lines dropped: nobody read them' })}\n`);
+  }
+
+  #giveUp(): void {
+    this.#gone = true;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#writing = false;
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'EAGAIN' || code === 'EBUSY';
+}
