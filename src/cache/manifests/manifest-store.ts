@@ -103,13 +103,14 @@ export function encodeManifest(entry: ManifestEntry): Uint8Array {
   return Buffer.concat([Uint8Array.of(mediaType.byteLength), mediaType, entry.content]);
 }
 
-/** The content is a copy: a store's memory may be gone when it is used. */
+/**
+ * The content is a copy: a store's memory may be gone when it is used. A damaged one is none: nothing is served that is
+ * not what its digest says, wherever it was kept.
+ */
 export function decodeManifest(digest: Digest, value: Uint8Array): ManifestEntry | undefined {
   const [length] = value;
   if (length === undefined || value.byteLength < 1 + length) return undefined;
-  return {
-    digest,
-    mediaType: Buffer.from(value.subarray(1, 1 + length)).toString('latin1'),
-    content: Uint8Array.from(value.subarray(1 + length)),
-  };
+  const content = Uint8Array.from(value.subarray(1 + length));
+  if (digestOf(content, algorithmOf(digest)) !== digest) return undefined;
+  return { digest, mediaType: Buffer.from(value.subarray(1, 1 + length)).toString('latin1'), content };
 }

@@ -1,0 +1,336 @@
+import * as fc from 'fast-check';
+import t from 'tap';
+import { ERROR_CODES, RegistryError, type ErrorCode } from '../../src/oci/error-codes.ts';
+import { parseTarget, type Route, type Target } from '../../src/registry/route.ts';
+
+const HEX = 'a'.repeat(64);
+const DIGEST = `sha256:${HEX}`;
+
+function refusal(target: string): ErrorCode | Target {
+  try {
+    return parseTarget(target);
+  } catch (error) {
+    if (error instanceof RegistryError) return error.code;
+    throw error;
+  }
+}
+
+const route = (target: string): Route => parseTarget(target).route;
+
+void t.test('the routes of the spec', async (t) => {
+  t.strictSame(route('/v2/'), { kind: 'ping' });
+  t.strictSame(route('/v2'), { kind: 'ping' });
+  t.strictSame(route('/v2/_catalog'), { kind: 'catalog' });
+  t.strictSame(route('/v2/a/b/manifests/latest'), {
+    kind: 'manifest',
+    name: 'a/b',
+    reference: { kind: 'tag', tag: 'latest' },
+  });
+  const byDigest = { kind: 'manifest', name: 'a', reference: { kind: 'digest', digest: DIGEST } };
+  for (const colon of [':', '%3a', '%3A'])
+    t.strictSame(route(`/v2/a/manifests/sha256${colon}${HEX}`), byDigest);
+  t.strictSame(route(`/v2/a/blobs/${DIGEST}`), { kind: 'blob', name: 'a', digest: DIGEST });
+  t.match(route('/v2/a/tags/list?n=5&last=x'), { kind: 'tags', name: 'a' });
+  t.match(route(`/v2/a/referrers/${DIGEST}`), { kind: 'referrers', name: 'a', digest: DIGEST });
+  for (const upload of ['uploads', 'uploads/', 'uploads/3f7c', `uploads/?mount=${DIGEST}&from=b`])
+    t.match(route(`/v2/a/blobs/${upload}`), { kind: 'upload', name: 'a' }, upload);
+});
+
+void t.test('repositories that are called like routes', async (t) => {
+  t.match(route('/v2/manifests/manifests/latest'), { kind: 'manifest', name: 'manifests' });
+  t.match(route(`/v2/a/manifests/b/blobs/${DIGEST}`), { kind: 'blob', name: 'a/manifests/b' });
+  t.match(route('/v2/a/tags/list/tags/list'), { kind: 'tags', name: 'a/tags/list' });
+  t.match(route('/v2/a/blobs/uploads/manifests/x'), { kind: 'manifest', name: 'a/blobs/uploads' });
+  t.match(route('/v2/v2/manifests/x'), { kind: 'manifest', name: 'v2' });
+});
+
+void t.test('the namespace, and what is asked twice', async (t) => {
+  t.equal(parseTarget('/v2/').namespace, undefined);
+  t.equal(parseTarget('/v2/a/manifests/x?ns=docker.io').namespace, 'docker.io');
+  t.equal(parseTarget('/v2/a/manifests/x?ns=').namespace, '');
+  t.equal(refusal('/v2/a/manifests/x?ns=a&ns=b'), 'NAME_INVALID');
+  t.equal(refusal('/v2/a/manifests/x?ns=a&n%73=b'), 'NAME_INVALID');
+  for (const n of ['-1', 'x', '', '1e9', '1'.repeat(10), '1&n=2'])
+    t.equal(refusal(`/v2/a/tags/list?n=${n}`), n.includes('&') ? 'NAME_INVALID' : 'SIZE_INVALID', n);
+});
+
+/** Ways out of a folder, past a filter or into another reading of the same path. */
+const TRICKS = [
+  '..',
+  '../',
+  '../..',
+  '../../../../etc/passwd',
+  '/..',
+  '/../',
+  './..',
+  '.../...//',
+  '....//',
+  '..;',
+  '..;/',
+
+  '.',
+  './',
+  '/./',
+  '...',
+  '.hidden',
+  '..a',
+  '..\\',
+  '..\\..',
+  '\\..',
+  '\\',
+  'a\\b',
+  'C:\\windows',
+  '\\\\host\\x',
+
+  '%2e%2e',
+  '%2E%2E',
+  '.%2e',
+  '%2e.',
+  '%2e%2e/',
+  '%2e%2e%2f',
+  '..%2f',
+  '..%2F..%2f',
+  '%2f',
+  'a%2fb',
+  '%2f..%2f',
+  '..%5c',
+  '%5c..',
+  '%5C',
+  '..%255c',
+  '%252e%252e',
+  '%252e%252e%252f',
+  '..%252f',
+  '%25%32%65',
+  '%%32%65',
+
+  '%c0%ae%c0%ae',
+  '%c0%ae%c0%ae%c0%af',
+  '..%c0%af',
+  '..%c1%9c',
+  '%e0%80%ae',
+  '%uff0e%uff0e',
+  '%u002e',
+  '%',
+
+  '%00',
+  'a%00',
+  '%00..',
+  'a%00.json',
+  '\0',
+  'a\0b',
+  '..\0',
+  'a\r\nb',
+  '%0d%0a',
+  '\n',
+  'a\t',
+  ' ',
+  'a b',
+  '%20',
+  '//',
+  '/',
+  'a//b',
+  '/a',
+  'a/',
+  '~',
+  '~root',
+  '..~',
+  '$HOME',
+  '`id`',
+  '*',
+  '?../',
+  '#',
+  '#/..',
+  'a#b',
+  '．．',
+  '‥',
+  '․․',
+  '。。',
+  '∕',
+  '／',
+  '⁄',
+  '\u202e',
+  '\ufeff',
+  '\u0000',
+  '\ud800',
+  'ａ',
+  'é',
+  '%c3%a9',
+
+  '@',
+  'user@host',
+  'http://x/',
+  'file:///etc/passwd',
+  '::',
+  ':',
+  'sha256:',
+  'sha256:..',
+  `sha256:../${HEX}`,
+  `sha256%253a${HEX}`,
+  `sha256:${HEX}/..`,
+  `sha256:${HEX}%00`,
+  `sha256:${HEX}\\..`,
+  `sha256:..%2f${HEX}`,
+];
+
+void t.test('tricks on every parameter are refused with 400 or 404', async (t) => {
+  t.ok(TRICKS.length >= 50);
+  const parameters: Record<string, (trick: string) => string> = {
+    name: (trick) => `/v2/${trick}/manifests/latest`,
+    'front of a name': (trick) => `/v2/${trick}/app/blobs/${DIGEST}`,
+    'end of a name': (trick) => `/v2/app/${trick}/tags/list`,
+    'middle of a name': (trick) => `/v2/a/${trick}/b/referrers/${DIGEST}`,
+    'part of a component': (trick) => `/v2/a${trick}b/blobs/uploads/`,
+    reference: (trick) => `/v2/a/manifests/${trick}`,
+    digest: (trick) => `/v2/a/blobs/${trick}`,
+    'digest of referrers': (trick) => `/v2/a/referrers/${trick}`,
+    'end of a digest': (trick) => `/v2/a/blobs/${DIGEST}${trick}`,
+    'front of a digest': (trick) => `/v2/a/blobs/${trick}${DIGEST}`,
+    'word of the route': (trick) => `/v2/a/manifests${trick}/latest`,
+    'front of the path': (trick) => `/v2${trick}/a/manifests/latest`,
+    'the whole path': (trick) => `/${trick}`,
+  };
+  for (const [parameter, place] of Object.entries(parameters)) {
+    const passed = TRICKS.filter((trick) => !refused(place(trick)));
+    t.strictSame(
+      passed.filter((trick) => !isPlain(place(trick))),
+      [],
+      parameter,
+    );
+    t.ok(TRICKS.length - passed.length >= 50, `${TRICKS.length - passed.length} refused: ${parameter}`);
+  }
+});
+
+/** Refused with 400 or 404, in words that can stand in a log line. */
+function refused(target: string): boolean {
+  const answer = refusal(target);
+  if (typeof answer !== 'string') return false;
+  const { status } = ERROR_CODES[answer];
+  return status === 400 || status === 404;
+}
+
+const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+const PLAIN = new RegExp(
+  `^/v2/?$|^/v2/${COMPONENT}(?:/${COMPONENT})*/(?:manifests/[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}|` +
+    `(?:manifests|blobs|referrers)/sha256(?::|%3a)[0-9a-f]{64}|tags/list|blobs/uploads/)$`,
+  'i',
+);
+
+/** Not every trick is one in every place: `a/` before `b` makes the repository `a/b`, and after a `?` stands a query. */
+function isPlain(target: string): boolean {
+  const [path = ''] = target.split('?');
+  return PLAIN.test(path);
+}
+
+void t.test('any path: refused, or parsed into parts without a way out', async (t) => {
+  const piece = fc.constantFrom(
+    '/',
+    '/',
+    '/',
+    'a',
+    'b1',
+    'manifests',
+    'blobs',
+    'uploads',
+    'tags',
+    'list',
+    'referrers',
+    '_catalog',
+    'v2',
+
+    '..',
+    '.',
+    '%2e',
+    '%2f',
+    '%3a',
+    '%00',
+    '\\',
+    '\0',
+    ':',
+    DIGEST,
+    HEX,
+    'sha256',
+    '?',
+    'ns=',
+    '&',
+    '#',
+    'é',
+  );
+  const target = fc.oneof(
+    fc.array(piece, { maxLength: 10 }).map((pieces) => `/v2/${pieces.join('')}`),
+    fc
+      .tuple(
+        fc.array(piece, { maxLength: 4 }),
+        fc.constantFrom('manifests/', 'blobs/', 'tags/', 'referrers/'),
+        piece,
+      )
+      .map(([name, word, last]) => `/v2/a${name.join('')}/${word}${last}`),
+    fc.string({ unit: 'binary' }).map((text) => `/v2/a/${text}`),
+    fc.webUrl({ withQueryParameters: true }).map((url) => new URL(url).pathname),
+  );
+  let parsed = 0;
+  fc.assert(
+    fc.property(target, (target) => {
+      const answer = refusal(target);
+      if (typeof answer === 'string') return refused(target);
+      parsed += 1;
+      return texts(answer.route).every(
+        (text) => !['%', '\\', '\0'].some((mark) => text.includes(mark)) && !text.split('/').some(isDots),
+      );
+    }),
+    { numRuns: 10_000 },
+  );
+  t.ok(parsed > 100, `${parsed} were routes`);
+});
+
+function texts(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null || value instanceof URLSearchParams) return [];
+  return Object.values(value).flatMap(texts);
+}
+
+const isDots = (component: string): boolean => component === '' || /^\.+$/.test(component);
+
+void t.test('other paths are not served', async (t) => {
+  for (const path of [
+    '/',
+    '',
+    '/v1/',
+    '/v2a/',
+    '//v2/',
+    '/V2/',
+    'v2/',
+    '*',
+    '/v2/a',
+    '/v2/a/',
+    '/v2/a/manifests',
+  ])
+    t.equal(refusal(path), 'NAME_UNKNOWN', path);
+  for (const path of ['/v2/a/b/c', '/v2/_catalog/x', '/v2/a/tags/lists', 'http://host/v2/', '/v2/manifests'])
+    t.equal(refusal(path), 'NAME_UNKNOWN', path);
+  t.equal(refusal('/v2/manifests/latest'), 'NAME_INVALID');
+  for (const escaped of [
+    '/v2/%61/manifests/x',
+    '/v2/a/manifests/%78',
+    '/v2/a/t%61gs/list',
+    '/%762/',
+    '/v2/a/blobs/%',
+  ])
+    t.equal(refusal(escaped), 'NAME_INVALID', `${escaped}: what needs no escape has one reading only`);
+});
+
+void t.test('a target of a megabyte, and errors that fit a log line', async (t) => {
+  for (const piece of ['a', '/', '../', '%3a', '%', 'a/manifests/', 'ns=a&'])
+    t.equal(refusal(`/v2/${piece.repeat(Math.ceil((1 << 20) / piece.length))}`), 'NAME_INVALID');
+  for (const text of ['x'.repeat(4000), '\u001b[31m\u0007', '\u2028\r\n']) {
+    for (const target of [`/v2/${text}/manifests/x`, `/v2/a/manifests/-${text}`, `/v2/a/blobs/${text}`])
+      t.match(thrown(target), { name: 'RegistryError', message: /^[^\p{Cc}]{1,300}$/u });
+  }
+});
+
+function thrown(target: string): unknown {
+  try {
+    return parseTarget(target);
+  } catch (error) {
+    return error;
+  }
+}
