@@ -3,7 +3,7 @@ import { repositoryKey } from '../oci/repository-ref.ts';
 import { UpstreamError, type Upstream } from '../upstream/upstream.ts';
 import type { ListingAnswer, ListingQuestion } from './keeper.ts';
 import { reasonFor } from './reason-for.ts';
-import { readBody } from './read-body.ts';
+import { readBody } from '../lib/read-body.ts';
 
 /** A page of tags or referrers; larger ones are refused rather than held in memory. */
 const MAX_LISTING_BYTES = 8 * 1024 * 1024;

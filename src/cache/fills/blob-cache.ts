@@ -1,6 +1,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
+import { within } from '../../lib/within.ts';
+import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { repositoryKey, type RepositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import type { BlobFiles } from '../../store/blob-files.ts';
@@ -81,7 +83,16 @@ export class BlobCache {
     return this.#running.size;
   }
 
+  /** Answers within {@link ANSWER_DEADLINE}: by then a source has said how large the blob is, or the client goes elsewhere. */
   async blob(question: BlobQuestion): Promise<BlobAnswer> {
+    return (await within(this.#parts.clock, ANSWER_DEADLINE, this.#answer(question))) ?? TOO_SLOW;
+  }
+
+  async blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
+    return (await within(this.#parts.clock, ANSWER_DEADLINE, this.#size(question))) ?? TOO_SLOW;
+  }
+
+  async #answer(question: BlobQuestion): Promise<BlobAnswer> {
     const { repository } = question;
     if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
     const asked: Asked = { started: false };
@@ -98,12 +109,12 @@ export class BlobCache {
       if (running.through === repositoryKey(repository)) return this.#notOpened(question, error);
       // What another repository was refused says nothing about this one.
       await running.over;
-      return await this.blob(question);
+      return await this.#answer(question);
     }
     return { kind: 'fill', fill: running.fill.progress, joined: !asked.started };
   }
 
-  async blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
+  async #size(question: BlobQuestion): Promise<BlobSizeAnswer> {
     if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
     const stored = await this.#storedSize(question.digest);
     const size = stored ?? this.#running.get(question.digest)?.fill.progress.size;

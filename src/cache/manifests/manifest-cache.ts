@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
+import { within } from '../../lib/within.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { ManifestError, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
@@ -13,7 +14,8 @@ import type { CacheResult, ManifestAnswer, ManifestQuestion } from '../keeper.ts
 import type { Links } from '../links.ts';
 import { DigestMismatch, type ManifestEntry, type ManifestStore } from './manifest-store.ts';
 import type { NegativeCache } from '../negative-cache.ts';
-import { readBody } from '../read-body.ts';
+import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
+import { readBody } from '../../lib/read-body.ts';
 
 export interface ManifestCacheEvents {
   /** The upstream's manifest is wrong or breaks the rules. */
@@ -44,10 +46,13 @@ export class ManifestCache {
     this.#parts = parts;
   }
 
-  manifest({ repository, reference }: ManifestQuestion): Promise<ManifestAnswer> {
-    return reference.kind === 'digest'
-      ? this.#byDigest(repository, reference.digest)
-      : this.#byTag(repository, reference.tag);
+  /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does: docker and podman would wait for ever. */
+  async manifest({ repository, reference }: ManifestQuestion): Promise<ManifestAnswer> {
+    const asked =
+      reference.kind === 'digest'
+        ? this.#byDigest(repository, reference.digest)
+        : this.#byTag(repository, reference.tag);
+    return (await within(this.#parts.clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW;
   }
 
   /** The upstream's word is forgotten; the next question asks it. */
@@ -92,18 +97,9 @@ export class ManifestCache {
     key: string,
   ): Promise<ManifestAnswer> {
     const { clock, rules } = this.#parts;
-    const late = new AbortController();
     const word = this.#once(key, () => this.#revalidate(repository, tag, record, entry, key));
-    const deadline = clock.sleep(rules.deadline, late.signal).then(
-      () => undefined,
-      () => undefined,
-    );
-    try {
-      const answer = await Promise.race([word, deadline]);
-      return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
-    } finally {
-      late.abort();
-    }
+    const answer = await within(clock, rules.deadline, word);
+    return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
   }
 
   async #revalidate(

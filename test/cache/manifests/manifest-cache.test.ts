@@ -128,6 +128,19 @@ async function step({ clock }: Scene): Promise<undefined> {
   return undefined;
 }
 
+void t.test('a silent upstream: a manifest that is not here is refused after ten seconds', async (t) => {
+  const view = await scene(t);
+  const answer = Promise.withResolvers<void>();
+  view.central.on({ kind: 'manifest' }, { kind: 'stall', until: answer.promise });
+  const asked = view.ask();
+  await eventually(() => view.central.log.length === 1);
+  await view.clock.advance(10_000);
+  t.match(await asked, { kind: 'unavailable' });
+  answer.resolve();
+  await eventually(async () => (await view.ask()).kind === 'manifest');
+  t.equal(view.central.requests('GET', 'manifest'), 1, 'the first question was answered behind');
+});
+
 void t.test('one question per throttle window', async (t) => {
   const view = await scene(t);
   await view.ask();
