@@ -248,6 +248,7 @@ export class EdgeKeeper {
   #manifestEvents(): ManifestCacheEvents {
     const log = this.#log;
     return {
+      received: (count) => this.metrics.upstreamBytes.inc(count),
       rejected: (repository, error) => {
         this.metrics.rejected.inc();
         log.warn({ repository: repositoryKey(repository), reason: error.message }, 'manifest refused');

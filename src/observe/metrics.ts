@@ -103,7 +103,7 @@ export class KeeperMetrics {
   );
   readonly upstreamBytes = this.#counter(
     'pierhead_upstream_bytes_total',
-    'Blob bytes received from upstreams.',
+    'Bytes of blobs and manifests received from upstreams.',
   );
   readonly evictions = this.#counter('pierhead_evictions_total', 'Evicted objects, by kind.', ['kind']);
   readonly evictedBytes = this.#counter('pierhead_evicted_bytes_total', 'Bytes of evicted objects.');

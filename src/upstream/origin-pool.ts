@@ -6,6 +6,8 @@ import { AddressRefusedError } from './address-policy.ts';
 import { transferGuard } from './transfer-guard.ts';
 import { UpstreamError, type Timeouts } from './upstream.ts';
 
+/** Twice what fills may hold, so that questions never wait for transfers; the rest of a flood waits its turn. */
+const MAX_CONNECTIONS = 128;
 const MAX_HEADER_BYTES = 16 * 1024;
 /** A body that nobody wants is read up to here, to keep its connection; longer ones cost the connection. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
@@ -48,6 +50,7 @@ export class OriginPool {
       bodyTimeout: timeouts.bodyIdle,
       maxHeaderSize: MAX_HEADER_BYTES,
       pipelining: 1,
+      connections: MAX_CONNECTIONS,
       allowH2: false,
     });
     this.#dispatcher = this.#agent.compose(transferGuard(timeouts));

@@ -121,6 +121,7 @@ export class CacheSite {
       metadata: this.store,
       rules: this.rules,
       events: {
+        received: () => undefined,
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
         unanswered: (_repository, error) => this.#note(`unanswered ${error.kind}`),
         storeFailed: (error) => this.#note(`store failed ${String(error)}`),

@@ -21,6 +21,8 @@ export interface ManifestCacheEvents {
   /** The upstream's manifest is wrong or breaks the rules. */
   rejected(repository: RepositoryRef, error: ManifestError): void;
   unanswered(repository: RepositoryRef, error: UpstreamError): void;
+  /** Bytes of a manifest came from the upstream. */
+  received(bytes: number): void;
   storeFailed(error: unknown): void;
 }
 
@@ -136,6 +138,7 @@ export class ManifestCache {
     try {
       const content = await readBody(asked.body, MAX_MANIFEST_BYTES);
       if (content === undefined) throw new ManifestError(`the manifest is over ${MAX_MANIFEST_BYTES} bytes`);
+      this.#parts.events.received(content.byteLength);
       const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
       if (announced !== undefined && expected !== undefined && announced !== expected)
         throw new DigestMismatch(expected);
