@@ -241,6 +241,10 @@ export class EdgeKeeper {
         const level = outcome === 'stored' || outcome === 'stopped' ? 'debug' : 'warn';
         log[level]({ digest, outcome, size }, 'fill ended');
       },
+      damaged: (digest) => {
+        metrics.damaged.inc();
+        log.error({ digest }, 'a stored blob was damaged: set aside, to be fetched again');
+      },
       storeFailed: (error) => this.#storeFailed(error),
     };
   }

@@ -4,7 +4,7 @@ import type { Reference } from '../oci/reference.ts';
 import type { ReadBudget } from '../lib/read-budget.ts';
 import type { BlobFiles, OpenFile } from '../store/blob-files.ts';
 import { blobKey, manifestKey, type IndexKey } from '../store/blob-index.ts';
-import { FollowedBody, StoredBody, type BlobBody } from './fills/blob-body.ts';
+import { FollowedBody, MemoryBody, StoredBody, type BlobBody } from './fills/blob-body.ts';
 import { Follows } from './fills/follow.ts';
 import { SharedWindow } from './fills/shared-window.ts';
 import type {
@@ -77,7 +77,8 @@ export class EdgeCache {
   async blob(repository: GrantedRepository, digest: Digest): Promise<BlobFound> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const stored = await this.#local.blob(repository, digest);
-      if (stored !== undefined) return this.#hit(digest, stored);
+      if (stored === 'damaged') await this.#keeper.suspect(digest);
+      else if (stored !== undefined) return this.#hit(digest, stored);
       const answer = await this.#keeper.blob({ repository, digest });
       const found = await this.#open(digest, answer);
       if (found !== undefined) return found;
@@ -87,9 +88,11 @@ export class EdgeCache {
 
   async blobSize(repository: GrantedRepository, digest: Digest): Promise<BlobSizeAnswer> {
     const stored = await this.#local.blob(repository, digest);
-    if (stored === undefined) return await this.#keeper.blobSize({ repository, digest });
-    await stored.close();
+    if (stored === undefined || stored === 'damaged')
+      return await this.#keeper.blobSize({ repository, digest });
     this.#used.add(blobKey(digest));
+    if (stored instanceof Uint8Array) return { kind: 'size', size: stored.byteLength, stored: true };
+    await stored.close();
     return { kind: 'size', size: stored.size, stored: true };
   }
 
@@ -125,9 +128,11 @@ export class EdgeCache {
     return file && new SharedWindow(file, this.#buffers);
   }
 
-  #hit(digest: Digest, file: OpenFile): BlobFound {
+  #hit(digest: Digest, stored: OpenFile | Uint8Array): BlobFound {
     this.#used.add(blobKey(digest));
-    return { kind: 'blob', body: new StoredBody(file, this.#buffers), result: 'hit' };
+    const body =
+      stored instanceof Uint8Array ? new MemoryBody(stored) : new StoredBody(stored, this.#buffers);
+    return { kind: 'blob', body, result: 'hit' };
   }
 
   #touch(): void {

@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { BlobIndex, IndexKey } from '../store/blob-index.ts';
 import { Bypass } from './fills/bypass.ts';
 import type { BlobCache } from './fills/blob-cache.ts';
@@ -109,6 +110,10 @@ export class KeeperSession implements Keeper {
   closeBypass(ticket: number): void {
     this.#bypasses.get(ticket)?.close();
     this.#bypasses.delete(ticket);
+  }
+
+  suspect(digest: Digest): Promise<void> {
+    return this.#parts.blobs.verify(digest);
   }
 
   touch(keys: readonly IndexKey[]): void {

@@ -21,6 +21,8 @@ export interface Keeper {
   /** The next bytes of a bypass, undefined after the last; throws when the body is broken or wrong. */
   readBypass(ticket: number): Promise<Uint8Array | undefined>;
   closeBypass(ticket: number): void;
+  /** The file of a blob seems damaged: it is hashed, and set aside if it is. Resolves when that is done. */
+  suspect(digest: Digest): Promise<void>;
   /** These were used; order within a batch does not matter. */
   touch(keys: readonly IndexKey[]): void;
 }

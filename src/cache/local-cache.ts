@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { MiB, seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts';
 import { ManifestError, parseManifest, type Manifest } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
@@ -12,6 +12,9 @@ import { isLinked } from './links.ts';
 import { decodeManifest, type ManifestEntry } from './manifests/manifest-store.ts';
 
 const MEMORY_BYTES = 64 * MiB;
+/** Configs and the like: four system calls each are more than all the rest of a hit. */
+const SMALL_BLOB_BYTES = 64 * 1024;
+const SMALL_BLOBS_BYTES = 32 * MiB;
 /** How long a found-complete image counts as complete: blobs may be evicted. */
 const DELIVERABLE_FOR = seconds(5);
 
@@ -29,6 +32,10 @@ export class LocalCache {
   readonly #manifests = new LRUCache<Digest, ManifestEntry>({
     maxSize: MEMORY_BYTES,
     sizeCalculation: (entry) => entry.content.byteLength + 256,
+  });
+  readonly #smallBlobs = new LRUCache<Digest, Uint8Array>({
+    maxSize: SMALL_BLOBS_BYTES,
+    sizeCalculation: (content) => content.byteLength + 256,
   });
   readonly #deliverable = new LRUCache<Digest, number>({ max: 1000 });
 
@@ -49,10 +56,21 @@ export class LocalCache {
     return this.manifestByDigest(repository, record.digest);
   }
 
-  async blob(repository: RepositoryRef, digest: Digest): Promise<OpenFile | undefined> {
+  /** Small ones whole and verified, others as an open file. `damaged`: the file is not what its name says. */
+  async blob(
+    repository: RepositoryRef,
+    digest: Digest,
+  ): Promise<Uint8Array | OpenFile | 'damaged' | undefined> {
     if (!this.#linked(repository, digest)) return undefined;
+    const known = this.#smallBlobs.get(digest);
+    if (known !== undefined) return known;
     try {
-      return await this.#parts.files.open(digest);
+      const file = await this.#parts.files.open(digest);
+      if (file === undefined || file.size === 0 || file.size > SMALL_BLOB_BYTES) return file;
+      const content = await readWhole(file, digest);
+      if (content === undefined) return 'damaged';
+      this.#smallBlobs.set(digest, content);
+      return content;
     } catch (error) {
       this.#parts.storeFailed(error);
       return undefined;
@@ -121,5 +139,16 @@ function parsed(entry: ManifestEntry): Manifest | undefined {
   } catch (error) {
     if (error instanceof ManifestError) return undefined;
     throw error;
+  }
+}
+
+/** Undefined when the file is not what its name says. */
+async function readWhole(file: OpenFile, digest: Digest): Promise<Uint8Array | undefined> {
+  try {
+    const content = Buffer.allocUnsafeSlow(file.size);
+    const count = await file.read(content, 0);
+    return count === file.size && digestOf(content, algorithmOf(digest)) === digest ? content : undefined;
+  } finally {
+    await file.close();
   }
 }

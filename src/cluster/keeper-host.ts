@@ -1,5 +1,6 @@
 import type { KeeperSession } from '../cache/keeper-core.ts';
 import type { BlobQuestion, BypassQuestion, ListingQuestion, ManifestQuestion } from '../cache/keeper.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { KeeperMessage, Question, WorkerMessage } from './messages.ts';
 
 /** Answers one worker's messages out of its session. */
@@ -59,6 +60,8 @@ export class KeeperHost<Settings> {
         return session.openBypass(argument as BypassQuestion);
       case 'readBypass':
         return session.readBypass(argument as number);
+      case 'suspect':
+        return session.suspect(argument as Digest);
     }
   }
 }

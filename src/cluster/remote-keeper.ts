@@ -10,6 +10,7 @@ import type {
   ManifestAnswer,
   ManifestQuestion,
 } from '../cache/keeper.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { AnswerOf, ArgumentOf, Question, WorkerMessage } from './messages.ts';
 
 interface Waiting {
@@ -62,6 +63,10 @@ export class RemoteKeeper implements Keeper {
 
   closeBypass(ticket: number): void {
     this.#send({ type: 'closeBypass', ticket });
+  }
+
+  suspect(digest: Digest): Promise<void> {
+    return this.#ask('suspect', digest);
   }
 
   touch(keys: readonly IndexKey[]): void {

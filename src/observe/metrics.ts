@@ -111,6 +111,10 @@ export class KeeperMetrics {
     'pierhead_rejected_manifests_total',
     'Manifests refused: wrong digest or broken rules.',
   );
+  readonly damaged = this.#counter(
+    'pierhead_damaged_blobs_total',
+    'Stored blobs that were not what their name says.',
+  );
   readonly workerRestarts = this.#counter(
     'pierhead_worker_restarts_total',
     'Workers replaced after they died.',

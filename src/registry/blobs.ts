@@ -1,4 +1,5 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
+import { MemoryBody } from '../cache/fills/blob-body.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
@@ -32,6 +33,7 @@ export async function answerBlob(
   }
   const [first, last] = part.kind === 'part' ? [part.first, part.last] : [0, body.size - 1];
   const length = last - first + 1;
+  const small = body instanceof MemoryBody ? body.content.subarray(first, last + 1) : undefined;
   const headers = {
     ...blobHeaders(digest, length),
     ...(part.kind === 'part' && { 'content-range': `bytes ${first}-${last}/${body.size}` }),
@@ -39,7 +41,8 @@ export async function answerBlob(
   return {
     status: part.kind === 'part' ? 206 : 200,
     headers,
-    body: { kind: 'blob', blob: body, first, length },
+    body:
+      small === undefined ? { kind: 'blob', blob: body, first, length } : { kind: 'bytes', content: small },
     result,
   };
 }

@@ -2,7 +2,9 @@ import { close, constants, fstat, fsync, open, read, type Stats } from 'node:fs'
 import { mkdir, rename, rm, unlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { dirname } from 'node:path';
-import type { Digest } from '../oci/digest.ts';
+import type { Hash } from 'node:crypto';
+import { MiB } from '../lib/brand.ts';
+import { hasherFor, type Digest } from '../oci/digest.ts';
 import type { StoreLayout } from './layout.ts';
 
 const openFile = promisify(open);
@@ -10,6 +12,8 @@ const closeFile = promisify(close);
 const statFile: (fd: number) => Promise<Stats> = promisify(fstat);
 const syncFile = promisify(fsync);
 const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
+
+const HASH_READ_BYTES = 1 * MiB;
 
 /** An open file of the store. Whoever opens it closes it; reading goes on after the file was unlinked or renamed. */
 export class OpenFile {
@@ -88,6 +92,19 @@ export class BlobFiles {
   async quarantine(digest: Digest): Promise<void> {
     await rename(this.layout.blob(digest), `${this.layout.quarantine}/${digest.replace(':', '-')}`);
   }
+}
+
+/** The hash of the first `size` bytes, by the digest's algorithm. @throws when the file is shorter. */
+export async function hashFile(file: OpenFile, size: number, digest: Digest): Promise<Hash> {
+  const hash = hasherFor(digest);
+  const buffer = Buffer.allocUnsafe(Math.min(HASH_READ_BYTES, size));
+  for (let position = 0; position < size;) {
+    const count = await file.read(buffer.subarray(0, Math.min(buffer.byteLength, size - position)), position);
+    if (count === 0) throw new Error('the file became shorter');
+    hash.update(buffer.subarray(0, count));
+    position += count;
+  }
+  return hash;
 }
 
 async function openRegular(path: string, flags: number): Promise<OpenFile | undefined> {

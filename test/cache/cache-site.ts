@@ -217,6 +217,7 @@ export class CacheSite {
       refused: (_digest, error) =>
         this.#note(`refused ${(error as NodeJS.ErrnoException).code ?? String(error)}`),
       started: () => this.#note('started'),
+      damaged: () => this.#note('damaged'),
       ended: (_digest, outcome) => this.#note(`ended ${outcome}`),
       storeFailed: (error) => this.#note(`store failed ${String(error)}`),
     };

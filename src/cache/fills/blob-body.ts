@@ -25,6 +25,25 @@ export interface BlobBody {
   close(): Promise<void>;
 }
 
+/** A small blob, in memory. */
+export class MemoryBody implements BlobBody {
+  readonly size: number;
+  readonly content: Uint8Array;
+
+  constructor(content: Uint8Array) {
+    this.content = content;
+    this.size = content.byteLength;
+  }
+
+  async read(position: number): Promise<Piece> {
+    return { bytes: this.content.subarray(position), release: () => undefined };
+  }
+
+  cancel(): void {}
+
+  async close(): Promise<void> {}
+}
+
 /** A committed blob. */
 export class StoredBody implements BlobBody {
   readonly size: number;

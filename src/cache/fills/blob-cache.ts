@@ -3,9 +3,9 @@ import { Semaphore } from '../../lib/semaphore.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { within } from '../../lib/within.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
-import type { Digest } from '../../oci/digest.ts';
+import { completes, type Digest } from '../../oci/digest.ts';
 import { repositoryKey, type RepositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
-import type { BlobFiles } from '../../store/blob-files.ts';
+import { hashFile, type BlobFiles, type OpenFile } from '../../store/blob-files.ts';
 import { blobKey, type BlobIndex } from '../../store/blob-index.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { blobSources, SourceError, type BlobSource } from './blob-source.ts';
@@ -32,6 +32,8 @@ const MAX_DETACHED = 256;
 export interface BlobCacheEvents extends FillEvents {
   started(digest: Digest, repository: RepositoryRef): void;
   ended(digest: Digest, outcome: 'stored' | 'uncommitted' | 'detached' | FillFailure, bytes: number): void;
+  /** A stored blob was not what its name says; it was set aside. */
+  damaged(digest: Digest): void;
   storeFailed(error: unknown): void;
 }
 
@@ -70,6 +72,7 @@ export class BlobCache {
   readonly #running = new Map<Digest, Running>();
   readonly #detached = new Map<number, Fill>();
   readonly #starting = new SingleFlight<Digest, Running | 'stored' | Unavailable>();
+  readonly #verifying = new SingleFlight<Digest, void>();
   readonly #permissions = new SingleFlight<string, BlobSizeAnswer>();
   readonly #slots = new Semaphore(MAX_FILLS);
   #nextId = 1;
@@ -122,6 +125,18 @@ export class BlobCache {
       return { kind: 'size', size, stored: stored !== undefined };
     }
     return await this.#askSize(question);
+  }
+
+  /** Hashes a stored blob, and sets it aside when it is not what its name says: the next question fetches it again. */
+  verify(digest: Digest): Promise<void> {
+    return this.#verifying.run(digest, async () => {
+      const { files, index, events } = this.#parts;
+      const file = await files.open(digest);
+      if (file === undefined || (await isWhole(file, digest))) return;
+      await files.quarantine(digest);
+      await index.remove(blobKey(digest));
+      events.damaged(digest);
+    });
   }
 
   /** A fill that could not go on to the disk, for a bypass. */
@@ -270,6 +285,14 @@ export class BlobCache {
       this.#parts.events.storeFailed(error);
       return undefined;
     }
+  }
+}
+
+async function isWhole(file: OpenFile, digest: Digest): Promise<boolean> {
+  try {
+    return completes(await hashFile(file, file.size, digest), digest);
+  } finally {
+    await file.close();
   }
 }
 

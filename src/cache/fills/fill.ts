@@ -1,16 +1,15 @@
 import type { Hash } from 'node:crypto';
 import { addAbortSignal } from 'node:stream';
-import { MiB, seconds, ms, type Milliseconds } from '../../lib/brand.ts';
+import { seconds, ms, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { completes, hasherFor, type Digest } from '../../oci/digest.ts';
-import type { BlobFiles, OpenFile } from '../../store/blob-files.ts';
+import { hashFile, type BlobFiles, type OpenFile } from '../../store/blob-files.ts';
 import { SourceError, type BlobSource, type OpenedBody } from './blob-source.ts';
 import type { FillFailure, FillProgress, FillState } from '../keeper.ts';
 import { PartialWriter } from './partial-writer.ts';
 
 /** Held back until the digest is known, so that a wrong body is never served whole. */
 const HOLD_BACK_BYTES = 64 * 1024;
-const REHASH_BYTES = 1 * MiB;
 
 export interface FillTimes {
   /** A fill that gets no further for so long gives up. */
@@ -134,7 +133,7 @@ export class Fill {
 
   async #fetch(file: OpenFile | undefined, opened: PromiseWithResolvers<number>): Promise<void> {
     const kept = file?.size ?? 0;
-    const rehashed = file === undefined ? undefined : this.#rehash(file, kept);
+    const rehashed = file === undefined ? undefined : hashFile(file, kept, this.digest);
     rehashed?.catch(() => undefined);
     let body = await this.#source.open(kept, this.#etag, this.#stop.signal);
     body = await this.#agreeOnSize(body, kept);
@@ -178,21 +177,6 @@ export class Fill {
   async #roomAgain(): Promise<boolean> {
     this.#triesForRoom += 1;
     return this.#triesForRoom <= 3 && (await this.#parts.reserve(this.#size));
-  }
-
-  async #rehash(file: OpenFile, size: number): Promise<Hash> {
-    const hash = hasherFor(this.digest);
-    const buffer = Buffer.allocUnsafe(Math.min(REHASH_BYTES, size));
-    for (let position = 0; position < size;) {
-      const count = await file.read(
-        buffer.subarray(0, Math.min(buffer.byteLength, size - position)),
-        position,
-      );
-      if (count === 0) throw new Error('the partial file became shorter');
-      hash.update(buffer.subarray(0, count));
-      position += count;
-    }
-    return hash;
   }
 
   /** Reads the body to its end, resuming after each break, until the size is reached. */

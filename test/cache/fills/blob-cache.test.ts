@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { constants, openSync } from 'node:fs';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import t from 'tap';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -276,3 +277,41 @@ void t.test('on a full disk what can be evicted makes room first', async (t) => 
   await eventually(() => site.stored(digest(blob.digest)));
   t.notOk(await site.stored(digest(old.digest)));
 });
+
+for (const [what, content] of [
+  ['flipped', (bytes: Buffer) => Buffer.concat([Buffer.from([(bytes[0] ?? 0) ^ 1]), bytes.subarray(1)])],
+  ['cut short', (bytes: Buffer) => bytes.subarray(0, 100)],
+] as const) {
+  void t.test(
+    `a small stored blob that was ${what} is never served: set aside, and fetched again`,
+    async (t) => {
+      const upstream = await central(t);
+      const blob = upstream.addBlob('team/app', randomBlob(2000, 70));
+      const site = await CacheSite.open(t, upstream);
+      await readAll(await bodyOf(site.worker(), 'team/app', blob.digest));
+      await eventually(() => site.happened.includes('ended stored'));
+      await writeFile(site.layout.blob(digest(blob.digest)), content(blob.bytes));
+      const { content: served } = await readAll(await bodyOf(site.worker(), 'team/app', blob.digest));
+      t.ok(served.equals(blob.bytes));
+      t.equal(upstream.requests('GET', 'blob'), 2);
+      t.ok(site.happened.includes('damaged'));
+      t.equal((await readdir(site.layout.quarantine)).length, 1);
+    },
+  );
+}
+
+void t.test(
+  'a small blob that was read once needs no file any more, and is shown for its repository only',
+  async (t) => {
+    const upstream = await central(t);
+    const blob = upstream.addBlob('team/app', randomBlob(2000, 71));
+    const site = await CacheSite.open(t, upstream);
+    const worker = site.worker();
+    await readAll(await bodyOf(worker, 'team/app', blob.digest));
+    await eventually(() => site.happened.includes('ended stored'));
+    await readAll(await bodyOf(worker, 'team/app', blob.digest));
+    await rm(site.layout.blob(digest(blob.digest)));
+    t.ok((await readAll(await bodyOf(worker, 'team/app', blob.digest))).content.equals(blob.bytes));
+    t.equal((await worker.blob(repository('other/app'), digest(blob.digest))).kind, 'unknown');
+  },
+);
