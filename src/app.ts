@@ -106,8 +106,7 @@ class OwnWorker implements Workforce {
   #ready = 0;
 
   constructor(keeper: EdgeKeeper, settings: WorkerSettings) {
-    // Behind the answers, as over a channel: whoever asked is to follow before the next event.
-    const session = keeper.core.connect((event) => setImmediate(() => this.#worker.on(event)));
+    const session = keeper.core.connect((event) => this.#worker.on(event));
     this.#worker = new EdgeWorker(settings, session, 'worker', keeper.localMetadata);
   }
 

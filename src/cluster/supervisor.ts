@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeeperCore } from '../cache/keeper-core.ts';
-import { countersOf, type MetricsSnapshot } from '../observe/metrics.ts';
+import { countersOf, merged, type MetricsSnapshot } from '../observe/metrics.ts';
 import { KeeperHost } from './keeper-host.ts';
 import type { KeeperMessage, WorkerMessage } from './messages.ts';
 
@@ -50,7 +50,8 @@ export class WorkerFailed extends Error {
 export class Supervisor<Settings> {
   readonly #parts: SupervisorParts<Settings>;
   readonly #members = new Map<number, Member<Settings>>();
-  readonly #retired: MetricsSnapshot[] = [];
+  /** Counters of workers that are gone. */
+  #retired: MetricsSnapshot = [];
   readonly #stopping = new AbortController();
   #settings: Settings;
   #pause: Milliseconds = FIRST_PAUSE;
@@ -84,7 +85,7 @@ export class Supervisor<Settings> {
     await Promise.all([...this.#members.values()].map((member) => this.#collectFrom(member)));
     // Looked up again: a worker that ended meanwhile is among the retired, and must not count twice.
     const live = [...this.#members.values()].map(({ snapshot }) => snapshot);
-    return [...live.filter((snapshot) => snapshot !== undefined), ...this.#retired];
+    return [...live.filter((snapshot) => snapshot !== undefined), this.#retired];
   }
 
   /** Workers finish what they are at; resolves when all are gone. What is left after `grace` is ended. */
@@ -153,7 +154,7 @@ export class Supervisor<Settings> {
     member.host.close();
     // A scrape does not wait for one that is gone.
     for (const done of member.collecting.values()) done(undefined);
-    if (member.snapshot !== undefined) this.#retired.push(countersOf(member.snapshot));
+    if (member.snapshot !== undefined) this.#retire(member.snapshot);
     if (this.#stopping.signal.aborted) return;
     events.workerDied(member.worker.process.pid, how);
     const lived = clock.monotonic() - member.startedAt;
@@ -164,6 +165,10 @@ export class Supervisor<Settings> {
     } catch {
       // Stopping; or the new one died as well, and its own exit brings us here again.
     }
+  }
+
+  #retire(snapshot: MetricsSnapshot): void {
+    this.#retired = merged([this.#retired, countersOf(snapshot)]);
   }
 
   async #collectFrom(member: Member<Settings>): Promise<void> {
