@@ -38,7 +38,7 @@ export interface TlsSettings {
 }
 
 /** Buffers for reading blobs, of one worker. */
-const READ_BUDGET_BYTES = 48 * MiB;
+const READ_BUDGET_BYTES = 24 * MiB;
 const WARN_INTERVAL: Milliseconds = seconds(60);
 /** After SIGTERM, what is still being sent may go on for so long. */
 export const DRAIN_GRACE: Milliseconds = seconds(30);

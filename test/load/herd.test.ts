@@ -36,17 +36,46 @@ interface Compared {
   readonly same: boolean;
 }
 
-/** Two hundred hashes of 200 MB would be what this test measures: comparing costs a tenth, and says the same. */
-function compared(url: string, expected: Buffer): Promise<Compared> {
+/** Opens when so many have come. */
+class Gate {
+  readonly opened: Promise<void>;
+  #open: () => void = () => undefined;
+  #missing: number;
+
+  constructor(count: number) {
+    this.#missing = count;
+    this.opened = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+  }
+
+  come(): void {
+    this.#missing -= 1;
+    if (this.#missing === 0) this.#open();
+  }
+}
+
+/**
+ * Reads on when everybody has the first byte: all clients share this one thread, and the bodies of those that are
+ * served already would hold up the others here. Two hundred hashes of 200 MB would be what this test measures;
+ * comparing costs a tenth, and says the same.
+ */
+function compared(url: string, expected: Buffer, everybodyHasBytes: Gate): Promise<Compared> {
   return new Promise((resolve, reject) => {
     const sent = request(url, { agent: false }, (response) => {
       let firstByteAt = 0;
       let position = 0;
       let same = true;
-      response.on('data', (chunk: Buffer) => {
-        if (position === 0) firstByteAt = performance.now();
+      const take = (chunk: Buffer): void => {
         same &&= chunk.equals(expected.subarray(position, position + chunk.byteLength));
         position += chunk.byteLength;
+      };
+      response.once('data', (chunk: Buffer) => {
+        firstByteAt = performance.now();
+        take(chunk);
+        response.pause();
+        everybodyHasBytes.come();
+        void everybodyHasBytes.opened.then(() => response.on('data', take).resume());
       });
       response.on('end', () => resolve({ firstByteAt, same: same && position === expected.byteLength }));
       response.on('error', reject);
@@ -61,13 +90,16 @@ void t.test('200 clients want one cold 200 MB blob at the same moment', { timeou
   const blob = central.addBlob('team/app', randomBlob(200 * MB, 'herd'));
   central.bytesPerSecond = 40 * MB;
   const url = `${edge.http}/v2/team/app/blobs/${blob.digest}`;
+  const everybodyHasBytes = new Gate(200);
   const done = { herd: false };
-  const answers = Promise.all(Array.from({ length: 200 }, () => compared(url, blob.bytes))).finally(() => {
+  const answers = Promise.all(
+    Array.from({ length: 200 }, () => compared(url, blob.bytes, everybodyHasBytes)),
+  ).finally(() => {
     done.herd = true;
   });
-  let peak = 0;
+  const peaks = new Map<number, number>();
   while (!done.herd) {
-    peak = Math.max(peak, ...(await edge.rssOf()).values());
+    for (const [pid, bytes] of await edge.rssOf()) peaks.set(pid, Math.max(bytes, peaks.get(pid) ?? 0));
     await Promise.race([answers, new Promise((resolve) => setTimeout(resolve, 250))]);
   }
   const all = await answers;
@@ -76,11 +108,10 @@ void t.test('200 clients want one cold 200 MB blob at the same moment', { timeou
   t.equal(central.bytesSent(), blob.size, 'upstream bytes = blob bytes');
   const firstBytes = all.map(({ firstByteAt }) => firstByteAt).sort((a, b) => a - b);
   const spread = (firstBytes[100] ?? 0) - (firstBytes[0] ?? 0);
-  t.comment(
-    `median first byte ${spread.toFixed(1)} ms after the first; largest process ${(peak / MB).toFixed(0)} MB`,
-  );
+  const sizes = [...peaks.values()].map((bytes) => Math.round(bytes / MB));
+  t.comment(`median first byte ${spread.toFixed(1)} ms after the first; processes ${sizes.join(', ')} MB`);
   t.ok(spread <= 100, `the median client's first byte ${spread.toFixed(1)} ms after the first client's`);
-  t.ok(peak < 200 * MB, `the largest process had ${(peak / MB).toFixed(0)} MB`);
+  t.ok(Math.max(...sizes) < 200, `each process under 200 MB: ${sizes.join(', ')} MB`);
   await eventually(() => nothingLeft(edge));
 });
 
