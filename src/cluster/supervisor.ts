@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster';
+import { setFlagsFromString } from 'node:v8';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeeperCore } from '../cache/keeper-core.ts';
@@ -35,6 +36,14 @@ interface Member<Settings> {
   ready: boolean;
 }
 
+/*
+ * V8 lets the young generation grow to 128 MB on a large machine, and what it holds there are mostly read buffers that
+ * nobody wants any more. Bounded, a worker with a hundred readers stays under 200 MB; wrk sees no difference.
+ */
+const WORKER_YOUNG_SPACE = '--max-semi-space-size=8';
+/** The keeper is running when this is set, so its space cannot be given a bound, but it can be kept from growing. */
+const KEEPER_YOUNG_SPACE = '--semi-space-growth-factor=1';
+
 /** A worker said that it cannot serve, such as for a port in use. */
 export class WorkerFailed extends Error {
   override readonly name = 'WorkerFailed';
@@ -62,7 +71,8 @@ export class Supervisor<Settings> {
     this.#settings = parts.settings;
     // Each worker accepts for itself: a replaced one drops nothing from the shared queue.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
-    cluster.setupPrimary({ serialization: 'advanced' });
+    cluster.setupPrimary({ serialization: 'advanced', execArgv: [...process.execArgv, WORKER_YOUNG_SPACE] });
+    setFlagsFromString(KEEPER_YOUNG_SPACE);
   }
 
   get ready(): number {
