@@ -61,8 +61,11 @@ export class Fill {
   #etag: string | undefined;
   #size = 0;
   #writer: PartialWriter | undefined;
+  /** Of what an earlier run has left. */
+  #rehashed: Promise<Hash> | undefined;
   #state: FillState = { kind: 'running' };
   #hashAtDetach: Hash | undefined;
+  #triesForRoom = 0;
 
   constructor(id: number, digest: Digest, source: BlobSource, etag: string | undefined, parts: FillParts) {
     this.id = id;
@@ -117,6 +120,8 @@ export class Fill {
       await this.#fail(error, file?.size ?? 0);
       return false;
     } finally {
+      // A file must not be closed under a read.
+      await Promise.allSettled([this.#rehashed]);
       await file?.close();
     }
   }
@@ -133,12 +138,12 @@ export class Fill {
 
   async #fetch(file: OpenFile | undefined, opened: PromiseWithResolvers<number>): Promise<void> {
     const kept = file?.size ?? 0;
-    const rehashed = file === undefined ? undefined : hashFile(file, kept, this.digest);
-    rehashed?.catch(() => undefined);
+    if (file !== undefined) this.#rehashed = hashFile(file, kept, this.digest);
+    this.#rehashed?.catch(() => undefined);
     let body = await this.#source.open(kept, this.#etag, this.#stop.signal);
     body = await this.#agreeOnSize(body, kept);
     const roomFor = file !== undefined && (await this.#parts.reserve(this.#size));
-    const writer = roomFor ? await this.#startWriter(file, await rehashed, kept) : undefined;
+    const writer = roomFor ? this.#startWriter(file, await this.#rehashed, kept) : undefined;
     this.#writer = writer;
     if (writer === undefined) this.#detach(0, hasherFor(this.digest));
     opened.resolve(this.#size);
@@ -161,7 +166,7 @@ export class Fill {
     throw new SourceError('unavailable', 'the partial file was longer than the blob; it was dropped');
   }
 
-  async #startWriter(file: OpenFile, hash: Hash | undefined, position: number): Promise<PartialWriter> {
+  #startWriter(file: OpenFile, hash: Hash | undefined, position: number): PartialWriter {
     return new PartialWriter(file, hash ?? hasherFor(this.digest), position, {
       written: () => this.#tell(),
       refused: async (error) => {
@@ -170,8 +175,6 @@ export class Fill {
       },
     });
   }
-
-  #triesForRoom = 0;
 
   /** Bounded: a disk that stays full after evictions is full for reasons outside the cache. */
   async #roomAgain(): Promise<boolean> {
