@@ -34,6 +34,8 @@ type Listener = (event: KeeperEvent) => void;
 export class KeeperCore {
   readonly parts: KeeperCoreParts;
   readonly #sessions = new Set<KeeperSession>();
+  /** Upstreams that cannot be asked now: a worker that comes later has to know as well. */
+  readonly #down = new Set<string>();
 
   constructor(parts: KeeperCoreParts) {
     this.parts = parts;
@@ -42,6 +44,7 @@ export class KeeperCore {
   connect(listener: Listener): KeeperSession {
     const session = new KeeperSession(this.parts, listener, () => this.#sessions.delete(session));
     this.#sessions.add(session);
+    for (const name of this.#down) session.tell({ kind: 'upstream', name, available: false });
     return session;
   }
 
@@ -51,6 +54,8 @@ export class KeeperCore {
   }
 
   tellUpstream(name: string, available: boolean): void {
+    if (available) this.#down.delete(name);
+    else this.#down.add(name);
     for (const session of this.#sessions) session.tell({ kind: 'upstream', name, available });
   }
 }
