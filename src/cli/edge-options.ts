@@ -1,18 +1,11 @@
 import { availableParallelism } from 'node:os';
 import type { Config } from '../config/config.ts';
+import type { Flags } from '../config/flags.ts';
 import { loadConfig } from '../config/load.ts';
 
 /** The options that choose a configuration, as the command line gives them. */
-export interface EdgeOptions {
+export interface EdgeOptions extends Flags {
   readonly config?: string;
-  readonly upstream?: string;
-  readonly data?: string;
-  readonly http?: string;
-  readonly https?: string;
-  readonly admin?: string;
-  readonly redis?: string;
-  readonly workers?: string;
-  readonly logLevel?: string;
 }
 
 /** @throws {ConfigError} */

@@ -2,14 +2,7 @@ import type { ReadBudget } from '../../lib/read-budget.ts';
 import type { OpenFile } from '../../store/blob-files.ts';
 import type { Keeper } from '../keeper.ts';
 import type { Follow } from './follow.ts';
-import type { SharedWindow } from './shared-window.ts';
-
-/** Bytes of a blob, until they are released. */
-export interface Piece {
-  readonly bytes: Uint8Array;
-  /** Once; the bytes may be overwritten from here on. */
-  readonly release: () => void;
-}
+import type { Piece, SharedWindow } from './shared-window.ts';
 
 /** A blob that can be read from any position; a committed file and a growing one look the same from outside. */
 export interface BlobBody {

@@ -1,12 +1,18 @@
 import { MiB } from '../../lib/brand.ts';
 import type { ReadBudget } from '../../lib/read-budget.ts';
 import type { OpenFile } from '../../store/blob-files.ts';
-import type { Piece } from './blob-body.ts';
 
 /** Large enough to be worth a read, small enough that a hundred slow readers with one each are no burden. */
 const CHUNK_BYTES = 256 * 1024;
 /** What is kept for readers that come a moment later. */
 const WINDOW_BYTES = 4 * MiB;
+
+/** Bytes of a blob, until they are released. */
+export interface Piece {
+  readonly bytes: Uint8Array;
+  /** Once; the bytes may be overwritten from here on. */
+  readonly release: () => void;
+}
 
 /** A part of the file in memory; its buffer goes back when the window and every reader are done with it. */
 class SharedChunk {
