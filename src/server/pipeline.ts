@@ -56,9 +56,15 @@ export class Pipeline {
       address: canonicalAddress(request.socket.remoteAddress ?? ''),
       route: 'none',
     };
-    const answer = await this.#answerOrError(request, trace);
-    const sent = await sendAnswer(response, answer, trace.requestId);
-    this.#record(request, trace, answer, sent, performance.now() - startedAt);
+    try {
+      const answer = await this.#answerOrError(request, trace);
+      const sent = await sendAnswer(response, answer, trace.requestId);
+      this.#record(request, trace, answer, sent, performance.now() - startedAt);
+    } catch (err) {
+      // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
+      this.#parts.log.error({ err, ...trace }, 'answer failed');
+      response.destroy();
+    }
   }
 
   async #answerOrError(request: IncomingMessage, trace: Trace): Promise<Answer> {
@@ -134,7 +140,8 @@ export class Pipeline {
       metrics.savedBytes.inc(sent.bytes);
     }
     if (sent.broken !== undefined) metrics.brokenAnswers.inc({ by: sent.broken });
-    log.info(
+    // What we could not deliver is ours to know; a client that went away is not.
+    log[sent.broken === 'blob' ? 'warn' : 'info'](
       {
         ...trace,
         method: request.method,
