@@ -50,7 +50,7 @@ export async function startEdge(config: Config): Promise<Edge> {
   try {
     const certificates = config.listen.https === null ? undefined : await certificatesFor(config, log);
     await step(`storage.path ${config.storage.path}`, () => layout.create());
-    const running: { keeper?: EdgeKeeper; workforce?: Workforce } = {};
+    const running: { keeper?: EdgeKeeper; workforce?: Workforce; started?: boolean } = {};
     const control = await step(`storage.path ${config.storage.path}`, () =>
       listenControl(layout.controlSocket, {
         inventory: () => running.keeper?.inventory,
@@ -71,7 +71,8 @@ export async function startEdge(config: Config): Promise<Edge> {
         : new WorkerProcesses(keeper, settings, config.workers, log);
     running.workforce = workers;
     const admin = createAdminServer({
-      ready: () => workers.ready > 0,
+      // At the start all workers have to serve; later one is enough while another is replaced.
+      ready: () => running.started === true && workers.ready > 0,
       exposition: async () => await exposition([await metrics.snapshot(), ...(await workers.collect())]),
       failed: (err) => log.error({ err }, 'an admin request failed'),
     });
@@ -79,6 +80,7 @@ export async function startEdge(config: Config): Promise<Edge> {
     undo.push(() => closed(admin));
     undo.push(() => workers.drain());
     const listen = await step('listen', () => workers.start());
+    running.started = true;
     keeper.settleIn().catch((err: unknown) => log.error({ err }, 'the index could not be read'));
     log.info(
       { listen, admin: adminAddress, workers: config.workers, storage: config.storage.path },
