@@ -63,7 +63,13 @@ export class BlobFiles {
 
   /** The partial file for writing, made when it is not there; its size says how far an earlier fill came. */
   async openPartialForWriting(digest: Digest): Promise<OpenFile> {
-    const file = await openRegular(this.layout.partialBlob(digest), O_RDWR | O_CREAT);
+    const path = this.layout.partialBlob(digest);
+    let file = await openRegular(path, O_RDWR | O_CREAT);
+    if (file === undefined) {
+      // Somebody cleaned up under us: an edge whose folder is gone would pass everything through until a restart.
+      await this.layout.create();
+      file = await openRegular(path, O_RDWR | O_CREAT);
+    }
     if (file === undefined) throw new Error('the partial file is not a regular file');
     return file;
   }

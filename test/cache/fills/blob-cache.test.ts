@@ -315,3 +315,14 @@ void t.test(
     t.equal((await worker.blob(repository('other/app'), digest(blob.digest))).kind, 'unknown');
   },
 );
+
+void t.test('folders that somebody removed under the edge are made again', async (t) => {
+  const upstream = await central(t);
+  const blob = upstream.addBlob('team/app', randomBlob(2000, 72));
+  const site = await CacheSite.open(t, upstream);
+  await rm(site.layout.partial, { recursive: true });
+  await rm(site.layout.blobs, { recursive: true });
+  const { content } = await readAll(await bodyOf(site.worker(), 'team/app', blob.digest));
+  t.ok(content.equals(blob.bytes));
+  await eventually(() => site.stored(digest(blob.digest)));
+});
