@@ -1,48 +1,29 @@
-import { statfs } from 'node:fs/promises';
-import { BlobCache, type BlobCacheEvents } from './cache/fills/blob-cache.ts';
-import { Evictor, type Filesystem } from './cache/eviction.ts';
+import { createEvictor, openStorage, type Storage } from './app-storage.ts';
+import { KeeperEvents } from './app-events.ts';
+import { BlobCache } from './cache/fills/blob-cache.ts';
+import type { Evictor } from './cache/eviction.ts';
 import { FillRecords } from './cache/fills/fill-records.ts';
 import { FILL_TIMES } from './cache/fills/fill.ts';
 import { Inventory } from './cache/inventory.ts';
 import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
-import { Links } from './cache/links.ts';
 import { Listings } from './cache/listings.ts';
-import { ManifestCache, type ManifestCacheEvents } from './cache/manifests/manifest-cache.ts';
-import { ManifestStore } from './cache/manifests/manifest-store.ts';
+import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import { tokenRecords } from './cache/token-records.ts';
 import type { Config } from './config/config.ts';
-import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
-import { repositoryKey } from './oci/repository-ref.ts';
 import type { Log } from './observe/log.ts';
 import { KeeperMetrics } from './observe/metrics.ts';
-import { Seldom } from './observe/seldom.ts';
-import { BlobFiles } from './store/blob-files.ts';
-import { blobKey, BlobIndex, type Stored } from './store/blob-index.ts';
 import type { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
-import { ManifestFiles } from './store/manifest-files.ts';
-import { markCleanEnd, openMetadata, reconcile, type OpenedMetadata } from './store/recovery.ts';
+import { markCleanEnd, openMetadata, reconcile } from './store/recovery.ts';
 import { readSealingKey } from './store/sealing-key.ts';
 import { SealedTokenStore } from './upstream/sealed-token-store.ts';
 import type { Upstream } from './upstream/upstream.ts';
 import { UpstreamClient } from './upstream/upstream-client.ts';
 
 const HOUSEKEEPING_MS = 10_000;
-const WARN_INTERVAL = seconds(60);
-
-/** The disk's side of the keeper: files, metadata, order, room. */
-export interface Storage {
-  readonly layout: StoreLayout;
-  readonly metadata: OpenedMetadata;
-  readonly files: BlobFiles;
-  readonly links: Links;
-  readonly index: BlobIndex;
-  readonly manifestFiles: ManifestFiles;
-  readonly manifests: ManifestStore;
-}
 
 interface EdgeKeeperParts {
   readonly storage: Storage;
@@ -61,7 +42,7 @@ export class EdgeKeeper {
   readonly metrics: KeeperMetrics;
   readonly #storage: Storage;
   readonly #log: Log;
-  readonly #seldom = new Seldom(systemClock, WARN_INTERVAL);
+  readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #evictor: Evictor;
   readonly #blobs: BlobCache;
@@ -86,7 +67,7 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const storage = openStorage(layout, metadata, (error) => keeper.#storeFailed(error));
+    const storage = openStorage(layout, metadata, (error) => keeper.#events.storeFailed(error));
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
       records,
@@ -112,9 +93,16 @@ export class EdgeKeeper {
       maxBytes: config.storage.maxSize,
       workers: parts.workers,
     });
+    const events = new KeeperEvents(this.metrics, log);
+    this.#events = events;
     const tokens = new SealedTokenStore(tokenRecords(metadata.store), parts.sealingKey);
-    this.#upstreams = this.#createUpstreams(config, tokens);
-    this.#evictor = this.#createEvictor(config);
+    this.#upstreams = new Map(
+      config.upstreams.map((options) => [
+        options.name,
+        new UpstreamClient(options, { clock, tokens, events: events.upstreams() }),
+      ]),
+    );
+    this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
     const shared = {
       upstreams: this.#upstreams,
       links,
@@ -129,7 +117,7 @@ export class EdgeKeeper {
       records: parts.records,
       random: Math.random,
       times: FILL_TIMES,
-      events: this.#blobEvents(),
+      events: events.blobs((progress) => this.core.tellProgress(progress)),
     });
     this.core = new KeeperCore({
       blobs: this.#blobs,
@@ -138,7 +126,7 @@ export class EdgeKeeper {
         manifests,
         metadata: metadata.store,
         rules: config.freshness,
-        events: this.#manifestEvents(),
+        events: events.manifests(),
       }),
       listings: new Listings(this.#upstreams),
       index,
@@ -189,24 +177,6 @@ export class EdgeKeeper {
     await markCleanEnd(this.#storage.layout);
   }
 
-  #createUpstreams(config: Config, tokens: SealedTokenStore): ReadonlyMap<string, Upstream> {
-    const { metrics } = this;
-    const events = {
-      answered: (upstream: string, status: number, took: number) =>
-        metrics.upstreamDuration.observe({ upstream, status }, took / 1000),
-      failed: (upstream: string, kind: string) => metrics.upstreamFailures.inc({ upstream, kind }),
-      tokenFetched: (upstream: string, outcome: string) => metrics.tokens.inc({ upstream, outcome }),
-      state: (upstream: string, url: string, healthy: boolean) =>
-        this.#log.warn({ upstream, origin: new URL(url).origin, healthy }, 'upstream health changed'),
-    };
-    return new Map(
-      config.upstreams.map((options) => [
-        options.name,
-        new UpstreamClient(options, { clock: systemClock, tokens, events }),
-      ]),
-    );
-  }
-
   #announceUpstreams(): void {
     for (const [name, upstream] of this.#upstreams) {
       this.metrics.upstreamUp.set({ upstream: name }, 1);
@@ -215,82 +185,6 @@ export class EdgeKeeper {
         this.core.tellUpstream(name, available);
       });
     }
-  }
-
-  #blobEvents(): BlobCacheEvents {
-    const { metrics } = this;
-    const log = this.#log;
-    return {
-      progress: (progress) => this.core.tellProgress(progress),
-      received: (count) => metrics.upstreamBytes.inc(count),
-      resumed: (digest, offset, cause) => {
-        metrics.resumes.inc();
-        log.info(
-          { digest, offset, cause: cause instanceof Error ? cause.message : String(cause) },
-          'fill resumed',
-        );
-      },
-      refused: (digest, err) => {
-        metrics.diskRefusals.inc();
-        this.#seldom.run('disk', (leftOut) => log.warn({ digest, err, leftOut }, 'the disk refused a blob'));
-      },
-      started: (digest, repository) =>
-        log.debug({ digest, repository: repositoryKey(repository) }, 'fill started'),
-      ended: (digest, outcome, size) => {
-        metrics.fills.inc({ outcome });
-        const level = outcome === 'stored' || outcome === 'stopped' ? 'debug' : 'warn';
-        log[level]({ digest, outcome, size }, 'fill ended');
-      },
-      damaged: (digest) => {
-        metrics.damaged.inc();
-        log.error({ digest }, 'a stored blob was damaged: set aside, to be fetched again');
-      },
-      storeFailed: (error) => this.#storeFailed(error),
-    };
-  }
-
-  #manifestEvents(): ManifestCacheEvents {
-    const log = this.#log;
-    return {
-      received: (count) => this.metrics.upstreamBytes.inc(count),
-      rejected: (repository, error) => {
-        this.metrics.rejected.inc();
-        log.warn({ repository: repositoryKey(repository), reason: error.message }, 'manifest refused');
-      },
-      unanswered: (repository, error) =>
-        log.debug(
-          { repository: repositoryKey(repository), reason: error.message },
-          'upstream did not answer',
-        ),
-      storeFailed: (error) => this.#storeFailed(error),
-    };
-  }
-
-  #createEvictor(config: Config): Evictor {
-    const { index, files, links, manifests, layout } = this.#storage;
-    const filesystem = async (): Promise<Filesystem> => {
-      const { bsize, blocks, bavail } = await statfs(layout.root);
-      return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
-    };
-    const remove = async (stored: Stored): Promise<void> => {
-      if (stored.kind === 'manifest') return await manifests.remove(stored.digest);
-      await files.remove(stored.digest);
-      await index.remove(blobKey(stored.digest));
-      await links.removeAll(stored.digest);
-    };
-    const { maxSize, highWatermark } = config.storage;
-    const evicted = (stored: Stored): void => this.#countEviction(stored);
-    return new Evictor({ index, filesystem, remove, evicted }, { maxBytes: maxSize, highWatermark });
-  }
-
-  #storeFailed(err: unknown): void {
-    this.metrics.diskRefusals.inc();
-    this.#seldom.run('store', (leftOut) => this.#log.warn({ err, leftOut }, 'the metadata store refused'));
-  }
-
-  #countEviction(stored: Stored): void {
-    this.metrics.evictions.inc({ kind: stored.kind });
-    this.metrics.evictedBytes.inc(stored.size);
   }
 
   async #restoreManifests(): Promise<void> {
@@ -315,25 +209,4 @@ export class EdgeKeeper {
       this.#log.warn({ err }, 'housekeeping failed');
     }
   }
-}
-
-/** The parts over an opened metadata store that need nobody else. */
-export function openStorage(
-  layout: StoreLayout,
-  metadata: OpenedMetadata,
-  storeFailed: (error: unknown) => void,
-): Storage {
-  const { store } = metadata;
-  const links = new Links(store);
-  const index = new BlobIndex(store.localRecords('index'), systemClock);
-  const manifestFiles = new ManifestFiles(layout);
-  const manifests = new ManifestStore({
-    metadata: store,
-    links,
-    files: manifestFiles,
-    index,
-    policies: [],
-    notKept: (_digest, error) => storeFailed(error),
-  });
-  return { layout, metadata, files: new BlobFiles(layout), links, index, manifestFiles, manifests };
 }

@@ -1,5 +1,5 @@
 import { Inventory } from './cache/inventory.ts';
-import { openStorage } from './app-keeper.ts';
+import { openStorage } from './app-storage.ts';
 import { systemClock } from './lib/clock.ts';
 import type { StoreLayout } from './store/layout.ts';
 import { markCleanEnd, openMetadata } from './store/recovery.ts';

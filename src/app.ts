@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { hostname } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { createAdminServer } from './admin/admin-listener.ts';
 import { listenControl } from './admin/control-server.ts';
 import { EdgeKeeper } from './app-keeper.ts';
@@ -108,6 +109,8 @@ class OwnWorker implements Workforce {
   #ready = 0;
 
   constructor(keeper: EdgeKeeper, settings: WorkerSettings) {
+    // As Node does by default: here requests are answered, and those make more garbage than a keeper alone (main.ts).
+    setFlagsFromString('--semi-space-growth-factor=2');
     const session = keeper.core.connect((event) => this.#worker.on(event));
     this.#worker = new EdgeWorker(settings, session, 'worker', keeper.localMetadata);
   }

@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster';
-import { setFlagsFromString } from 'node:v8';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeeperCore } from '../cache/keeper-core.ts';
@@ -41,8 +40,6 @@ interface Member<Settings> {
  * nobody wants any more. Bounded, a worker with a hundred readers stays under 200 MB; wrk sees no difference.
  */
 const WORKER_YOUNG_SPACE = '--max-semi-space-size=8';
-/** The keeper is running when this is set, so its space cannot be given a bound, but it can be kept from growing. */
-const KEEPER_YOUNG_SPACE = '--semi-space-growth-factor=1';
 
 /** A worker said that it cannot serve, such as for a port in use. */
 export class WorkerFailed extends Error {
@@ -72,7 +69,6 @@ export class Supervisor<Settings> {
     // Each worker accepts for itself: a replaced one drops nothing from the shared queue.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({ serialization: 'advanced', execArgv: [...process.execArgv, WORKER_YOUNG_SPACE] });
-    setFlagsFromString(KEEPER_YOUNG_SPACE);
   }
 
   get ready(): number {

@@ -1,0 +1,96 @@
+import type { BlobCacheEvents } from './cache/fills/blob-cache.ts';
+import type { ManifestCacheEvents } from './cache/manifests/manifest-cache.ts';
+import { seconds } from './lib/brand.ts';
+import { systemClock } from './lib/clock.ts';
+import { repositoryKey } from './oci/repository-ref.ts';
+import type { Log } from './observe/log.ts';
+import type { KeeperMetrics } from './observe/metrics.ts';
+import { Seldom } from './observe/seldom.ts';
+import type { Stored } from './store/blob-index.ts';
+import type { UpstreamEvents } from './upstream/upstream.ts';
+
+const WARN_INTERVAL = seconds(60);
+
+/** What the keeper's parts tell of themselves, counted and logged. */
+export class KeeperEvents {
+  readonly #metrics: KeeperMetrics;
+  readonly #log: Log;
+  readonly #seldom = new Seldom(systemClock, WARN_INTERVAL);
+
+  constructor(metrics: KeeperMetrics, log: Log) {
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  /** `progress` is the one event that others wait for. */
+  blobs(progress: BlobCacheEvents['progress']): BlobCacheEvents {
+    const metrics = this.#metrics;
+    const log = this.#log;
+    return {
+      progress,
+      received: (count) => metrics.upstreamBytes.inc(count),
+      resumed: (digest, offset, cause) => {
+        metrics.resumes.inc();
+        log.info(
+          { digest, offset, cause: cause instanceof Error ? cause.message : String(cause) },
+          'fill resumed',
+        );
+      },
+      refused: (digest, err) => {
+        metrics.diskRefusals.inc();
+        this.#seldom.run('disk', (leftOut) => log.warn({ digest, err, leftOut }, 'the disk refused a blob'));
+      },
+      started: (digest, repository) =>
+        log.debug({ digest, repository: repositoryKey(repository) }, 'fill started'),
+      ended: (digest, outcome, size) => {
+        metrics.fills.inc({ outcome });
+        const level = outcome === 'stored' || outcome === 'stopped' ? 'debug' : 'warn';
+        log[level]({ digest, outcome, size }, 'fill ended');
+      },
+      damaged: (digest) => {
+        metrics.damaged.inc();
+        log.error({ digest }, 'a stored blob was damaged: set aside, to be fetched again');
+      },
+      storeFailed: (error) => this.storeFailed(error),
+    };
+  }
+
+  manifests(): ManifestCacheEvents {
+    const log = this.#log;
+    return {
+      received: (count) => this.#metrics.upstreamBytes.inc(count),
+      rejected: (repository, error) => {
+        this.#metrics.rejected.inc();
+        log.warn({ repository: repositoryKey(repository), reason: error.message }, 'manifest refused');
+      },
+      unanswered: (repository, error) =>
+        log.debug(
+          { repository: repositoryKey(repository), reason: error.message },
+          'upstream did not answer',
+        ),
+      storeFailed: (error) => this.storeFailed(error),
+    };
+  }
+
+  upstreams(): UpstreamEvents {
+    const metrics = this.#metrics;
+    return {
+      answered: (upstream, status, took) =>
+        metrics.upstreamDuration.observe({ upstream, status }, took / 1000),
+      failed: (upstream, kind) => metrics.upstreamFailures.inc({ upstream, kind }),
+      tokenFetched: (upstream, outcome) => metrics.tokens.inc({ upstream, outcome }),
+      state: (upstream, url, healthy) =>
+        this.#log.warn({ upstream, origin: new URL(url).origin, healthy }, 'upstream health changed'),
+    };
+  }
+
+  evicted(stored: Stored): void {
+    this.#metrics.evictions.inc({ kind: stored.kind });
+    this.#metrics.evictedBytes.inc(stored.size);
+  }
+
+  storeFailed(err: unknown): void {
+    this.#metrics.diskRefusals.inc();
+    this.#seldom.run('store', (leftOut) => this.#log.warn({ err, leftOut }, 'the metadata store refused'));
+  }
+}
