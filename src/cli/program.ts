@@ -5,6 +5,7 @@ import { CertificateError } from '../tls/certificate-error.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certs.ts';
 import { check } from './check.ts';
+import { health } from './health.ts';
 import { serve } from './serve.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
@@ -31,6 +32,9 @@ function createProgram(): Command {
   withEdgeOptions(program.command('check'))
     .description('try configuration, disk, certificates, ports and upstreams, and say what to mend')
     .action((options: EdgeOptions) => check(options));
+  withEdgeOptions(program.command('health'))
+    .description('ask the edge that runs on this configuration whether it serves: exit 0 or 1')
+    .action((options: EdgeOptions) => health(options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   return program;

@@ -4,6 +4,9 @@ import { findPart, part } from './parts.ts';
 import { runProcess, startProcess, type Finished, type RunningProcess } from './processes.ts';
 import { TempFolder } from './temp.ts';
 
+/** A build of an image takes a minute; nothing else comes near. */
+const CLIENT_TIMEOUT_MS = 240_000;
+
 export interface RegistryCertificates {
   /** As in the mirror's URL. docker reads no certificates for a host that resolves to 127/8: it trusts that blindly. */
   readonly hostPort: string;
@@ -18,6 +21,8 @@ export interface DockerOptions {
   readonly mirrors: readonly string[];
   readonly certsFor?: readonly RegistryCertificates[];
   readonly insecureRegistries?: readonly string[];
+  /** `vfs` works everywhere and copies each layer; `auto` lets docker choose, which builds of many layers need. */
+  readonly storageDriver?: 'vfs' | 'auto';
 }
 
 export interface Docker extends AsyncDisposable {
@@ -48,7 +53,7 @@ export async function startDockerd(options: DockerOptions): Promise<Docker> {
   }
   try {
     await prepareFolder(folder, options);
-    const [command, ...args] = commandLine(folder);
+    const [command, ...args] = commandLine(folder, options.storageDriver ?? 'vfs');
     daemon = await startProcess(command, args, {
       env: environment(options),
       readyWithinMs: 60_000,
@@ -85,7 +90,9 @@ export async function startDockerd(options: DockerOptions): Promise<Docker> {
 
 function clientOf(folder: TempFolder): Docker['docker'] {
   const args = ['--config', folder.join('client'), '--host', `unix://${folder.join('socket')}`];
-  return (...rest) => runProcess(part('docker'), [...args, ...rest], { env: { HOME: folder.path } });
+  // The daemon's own builder: BuildKit would want a component that Debian's package lacks.
+  const env = { HOME: folder.path, DOCKER_BUILDKIT: '0' };
+  return (...rest) => runProcess(part('docker'), [...args, ...rest], { env, timeoutMs: CLIENT_TIMEOUT_MS });
 }
 
 async function prepareFolder(folder: TempFolder, options: DockerOptions): Promise<void> {
@@ -107,10 +114,10 @@ async function prepareFolder(folder: TempFolder, options: DockerOptions): Promis
   await writeFile(join(etc, 'daemon.json'), JSON.stringify(daemon));
 }
 
-function commandLine(folder: TempFolder): [string, ...string[]] {
+function commandLine(folder: TempFolder, storageDriver: 'vfs' | 'auto'): [string, ...string[]] {
   const dockerd = [
     part('dockerd'),
-    '--storage-driver=vfs',
+    ...(storageDriver === 'auto' ? [] : [`--storage-driver=${storageDriver}`]),
     '--bridge=none',
     '--iptables=false',
     '--ip6tables=false',

@@ -13,6 +13,8 @@ const PARTS = {
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
   strace: { package: 'strace', version: ['-V'] },
+  promtool: { package: 'prometheus', version: ['--version'] },
+  'systemd-analyze': { package: 'systemd', version: ['--version'] },
 } as const;
 
 export type PartName = keyof typeof PARTS;
