@@ -1,4 +1,4 @@
-import { createEvictor, openStorage, type Storage } from './app-storage.ts';
+import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
 import { KeeperEvents } from './app-events.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
@@ -91,6 +91,7 @@ export class EdgeKeeper {
       storedBytes: () => index.bytes,
       storedObjects: () => index.count,
       maxBytes: config.storage.maxSize,
+      filesystem: () => filesystemOf(storage.layout),
       workers: parts.workers,
     });
     const events = new KeeperEvents(this.metrics, log);

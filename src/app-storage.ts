@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises';
-import { Evictor } from './cache/eviction.ts';
+import { Evictor, type Filesystem } from './cache/eviction.ts';
 import { Links } from './cache/links.ts';
 import { ManifestStore } from './cache/manifests/manifest-store.ts';
 import type { StorageConfig } from './config/config.ts';
@@ -42,21 +42,24 @@ export function openStorage(
   return { layout, metadata, files: new BlobFiles(layout), links, index, manifestFiles, manifests };
 }
 
+/** @throws what the disk says when it cannot be asked. */
+export async function filesystemOf(layout: StoreLayout): Promise<Filesystem> {
+  const { bsize, blocks, bavail } = await statfs(layout.root);
+  return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
+}
+
 /** Keeps what is stored within `storage.maxSize` and the file system's watermark. */
 export function createEvictor(
   { index, files, links, manifests, layout }: Storage,
   { maxSize, highWatermark }: StorageConfig,
   evicted: (stored: Stored) => void,
 ): Evictor {
-  const filesystem = async (): Promise<{ totalBytes: number; availableBytes: number }> => {
-    const { bsize, blocks, bavail } = await statfs(layout.root);
-    return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
-  };
   const remove = async (stored: Stored): Promise<void> => {
     if (stored.kind === 'manifest') return await manifests.remove(stored.digest);
     await files.remove(stored.digest);
     await index.remove(blobKey(stored.digest));
     await links.removeAll(stored.digest);
   };
+  const filesystem = (): Promise<Filesystem> => filesystemOf(layout);
   return new Evictor({ index, filesystem, remove, evicted }, { maxBytes: maxSize, highWatermark });
 }

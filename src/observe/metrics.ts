@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Savings } from './savings.ts';
 
 /** What a process hands over to be summed; plain data, fit for a message. */
 export type MetricsSnapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
@@ -54,11 +55,7 @@ export class WorkerMetrics {
     help: 'Body bytes sent to clients.',
     registers: [this.registry],
   });
-  readonly savedBytes = new Counter({
-    name: 'pierhead_saved_bytes_total',
-    help: 'Body bytes sent to clients that no upstream had to send for them.',
-    registers: [this.registry],
-  });
+  readonly savings = new Savings(this.registry);
   readonly refusedConnections = new Counter({
     name: 'pierhead_refused_connections_total',
     help: 'Connections closed by the address rules before TLS.',
@@ -86,6 +83,7 @@ export interface KeeperGauges {
   readonly storedBytes: () => number;
   readonly storedObjects: () => number;
   readonly maxBytes: number;
+  readonly filesystem: () => Promise<{ readonly totalBytes: number; readonly availableBytes: number }>;
   readonly workers: () => number;
 }
 
@@ -148,11 +146,36 @@ export class KeeperMetrics {
     this.#gauge('pierhead_storage_bytes', 'Bytes stored.', gauges.storedBytes);
     this.#gauge('pierhead_storage_objects', 'Blobs and manifests stored.', gauges.storedObjects);
     this.#gauge('pierhead_storage_max_bytes', 'Bytes that may be stored.', () => gauges.maxBytes);
+    this.#filesystem(gauges.filesystem);
     this.#gauge('pierhead_workers', 'Workers that serve now.', gauges.workers);
   }
 
   snapshot(): Promise<MetricsSnapshot> {
     return this.registry.getMetricsAsJSON();
+  }
+
+  #filesystem(read: KeeperGauges['filesystem']): void {
+    const name = 'pierhead_storage_filesystem';
+    const help = 'the file system of the storage folder.';
+    const gauge = (
+      suffix: string,
+      what: string,
+      pick: (found: Awaited<ReturnType<typeof read>>) => number,
+    ): void => {
+      const made: Gauge = new Gauge({
+        name: `${name}_${suffix}`,
+        help: `${what} ${help}`,
+        registers: [this.registry],
+        // A disk that cannot be asked leaves its last figure standing: that it refuses is counted elsewhere.
+        collect: () =>
+          read().then(
+            (found) => made.set(pick(found)),
+            () => undefined,
+          ),
+      });
+    };
+    gauge('bytes', 'Size of', ({ totalBytes }) => totalBytes);
+    gauge('available_bytes', 'Free bytes on', ({ availableBytes }) => availableBytes);
   }
 
   #counter<Label extends string = never>(

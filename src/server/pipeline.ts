@@ -136,9 +136,10 @@ export class Pipeline {
     metrics.requests.inc({ route: trace.route, status: answer.status, cache });
     metrics.duration.observe({ route: trace.route }, durationMs / 1000);
     metrics.servedBytes.inc(sent.bytes);
-    if (answer.result !== undefined && answer.result !== 'miss' && answer.result !== 'bypass') {
-      metrics.savedBytes.inc(sent.bytes);
-    }
+    const { upstream, repository } = trace;
+    const saved = answer.result !== undefined && answer.result !== 'miss' && answer.result !== 'bypass';
+    if (saved && upstream !== undefined && repository !== undefined)
+      metrics.savings.add(upstream, repository, sent.bytes);
     if (sent.broken !== undefined) metrics.brokenAnswers.inc({ by: sent.broken });
     // What we could not deliver is ours to know; a client that went away is not.
     log[sent.broken === 'blob' ? 'warn' : 'info'](

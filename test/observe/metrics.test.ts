@@ -15,6 +15,7 @@ void t.test('counters are summed over the processes, gauges stand by process', a
     storedBytes: () => stored,
     storedObjects: () => 2,
     maxBytes: 100,
+    filesystem: async () => ({ totalBytes: 1000, availableBytes: 300 }),
     workers: () => 2,
   });
   keeper.upstreamBytes.inc(500);
@@ -32,6 +33,8 @@ void t.test('counters are summed over the processes, gauges stand by process', a
   t.equal(metrics.value('pierhead_upstream_bytes_total'), 500);
   t.equal(metrics.value('pierhead_storage_bytes'), 9, 'gauges are read when they are asked for');
   t.equal(metrics.value('pierhead_storage_max_bytes'), 100);
+  t.equal(metrics.value('pierhead_storage_filesystem_bytes'), 1000);
+  t.equal(metrics.value('pierhead_storage_filesystem_available_bytes'), 300);
   for (const process of ['worker 1', 'worker 2', 'keeper'])
     t.ok(metrics.value('pierhead_resident_memory_bytes', { process }) > 1e6, process);
   for (const line of text.split('\n').filter((line) => line.startsWith('# TYPE')))
