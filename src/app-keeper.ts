@@ -1,3 +1,4 @@
+import type { AuditLog } from './audit/audit-log.ts';
 import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
 import { KeeperEvents } from './app-events.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
@@ -40,6 +41,8 @@ export class EdgeKeeper {
   readonly core: KeeperCore;
   readonly inventory: Inventory;
   readonly metrics: KeeperMetrics;
+  /** Accesses and what operators do; undefined where no record is kept. Set before the first worker serves. */
+  audit: AuditLog | undefined;
   readonly #storage: Storage;
   readonly #log: Log;
   readonly #events: KeeperEvents;
@@ -133,6 +136,7 @@ export class EdgeKeeper {
       index,
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
+      audit: (entries) => this.audit?.add(entries),
     });
     this.inventory = new Inventory({ metadata: metadata.store, manifests, links, index, files, clock });
     this.#announceUpstreams();
@@ -172,6 +176,7 @@ export class EdgeKeeper {
     this.#stopped = true;
     clearInterval(this.#housekeeping);
     await this.#blobs.stop();
+    await this.audit?.close();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
     await this.#storage.metadata.store.close();

@@ -1,3 +1,4 @@
+import { AuditOutbox } from './audit/audit-outbox.ts';
 import { IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
@@ -28,6 +29,8 @@ export interface WorkerSettings {
   readonly freshness: FreshnessConfig;
   readonly access: AccessConfig;
   readonly logLevel: LogLevel;
+  /** Whether accesses go on record. */
+  readonly audit: boolean;
 }
 
 export interface TlsSettings {
@@ -49,6 +52,7 @@ export class EdgeWorker {
   readonly #metrics: WorkerMetrics;
   readonly #listenerParts: ListenerParts;
   readonly #settings: WorkerSettings;
+  readonly #audit: AuditOutbox | undefined;
   readonly #ownStore: EmbeddedStore | undefined;
   #listeners: { plain?: Listener; secure?: Listener } = {};
 
@@ -75,15 +79,22 @@ export class EdgeWorker {
     this.#settings = settings;
     this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
     this.#metrics = new WorkerMetrics(name);
+    this.#audit = settings.audit
+      ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
+      : undefined;
     this.#listenerParts = {
       pipeline: new Pipeline({
         cache: this.#cache,
         upstreams: settings.upstreams,
         log,
         metrics: this.#metrics,
+        audit: this.#audit,
       }),
       rules: new IpRules(settings.access),
-      refused: () => this.#metrics.refusedConnections.inc(),
+      refused: (peer) => {
+        this.#metrics.refusedConnections.inc();
+        this.#audit?.turnedAway(peer);
+      },
     };
   }
 
@@ -120,6 +131,7 @@ export class EdgeWorker {
     await Promise.all(listeners.map((listener) => listener.drain()));
     clearTimeout(cut);
     this.#cache.close();
+    this.#audit?.flush();
     await this.#ownStore?.close();
   }
 }

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { createAdminServer } from './admin/admin-listener.ts';
 import { listenControl } from './admin/control-server.ts';
+import { openAudit } from './app-audit.ts';
 import { EdgeKeeper } from './app-keeper.ts';
 import { DRAIN_GRACE, EdgeWorker, type WorkerSettings } from './app-worker.ts';
 import { Supervisor } from './cluster/supervisor.ts';
@@ -65,6 +66,7 @@ export async function startEdge(config: Config): Promise<Edge> {
     running.keeper = keeper;
     const { metrics } = keeper;
     undo.push(() => keeper.stop());
+    keeper.audit = await step(`audit.to ${config.audit.to}`, () => openAudit(config.audit, metrics, log));
     const settings = await workerSettings(config);
     const workers: Workforce =
       config.workers === 1
@@ -91,6 +93,7 @@ export async function startEdge(config: Config): Promise<Edge> {
       listen: { ...listen, ...(adminAddress && { admin: adminAddress }) },
       certificates,
       reload: async () => {
+        await keeper.audit?.reopen();
         if (config.listen.https !== null) await certificatesFor(config, log);
         workers.reload(await workerSettings(config));
         log.info('certificates reloaded');
@@ -214,6 +217,7 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
     freshness: config.freshness,
     access: config.access,
     logLevel: config.log.level,
+    audit: config.audit.to !== null,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobIndex, IndexKey } from '../store/blob-index.ts';
@@ -26,6 +27,7 @@ export interface KeeperCoreParts {
   readonly index: BlobIndex;
   readonly clock: Clock;
   readonly received: (bytes: number) => void;
+  readonly audit: (entries: readonly AuditEntry[]) => void;
 }
 
 type Listener = (event: KeeperEvent) => void;
@@ -123,6 +125,10 @@ export class KeeperSession implements Keeper {
 
   touch(keys: readonly IndexKey[]): void {
     for (const key of keys) this.#parts.index.touch(key);
+  }
+
+  audit(entries: readonly AuditEntry[]): void {
+    this.#parts.audit(entries);
   }
 
   tell(event: KeeperEvent): void {

@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
@@ -25,6 +26,8 @@ export interface Keeper {
   suspect(digest: Digest): Promise<void>;
   /** These were used; order within a batch does not matter. */
   touch(keys: readonly IndexKey[]): void;
+  /** These go on record, where a record is kept. */
+  audit(entries: readonly AuditEntry[]): void;
 }
 
 export interface BlobQuestion {

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
+import { auditVerify } from './audit.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certs.ts';
 import { check } from './check.ts';
@@ -37,6 +38,12 @@ function createProgram(): Command {
     .action((options: EdgeOptions) => health(options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
+  program
+    .command('audit')
+    .description('the record of accesses')
+    .command('verify <files...>')
+    .description('follow the chain of an audit log through its files, oldest first; exit 1 when it is broken')
+    .action((files: string[]) => auditVerify(files));
   return program;
 }
 

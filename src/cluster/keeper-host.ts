@@ -22,6 +22,9 @@ export class KeeperHost<Settings> {
       case 'touch':
         this.#session.touch(message.keys);
         return true;
+      case 'audit':
+        this.#session.audit(message.entries);
+        return true;
       case 'closeBypass':
         this.#session.closeBypass(message.ticket);
         return true;

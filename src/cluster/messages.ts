@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { IndexKey, Keeper, KeeperEvent } from '../cache/keeper.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 
@@ -10,6 +11,7 @@ export type AnswerOf<Q extends Question> = Awaited<ReturnType<Keeper[Q]>>;
 export type WorkerMessage =
   | { readonly type: 'ask'; readonly id: number; readonly question: Question; readonly argument: unknown }
   | { readonly type: 'touch'; readonly keys: readonly IndexKey[] }
+  | { readonly type: 'audit'; readonly entries: readonly AuditEntry[] }
   | { readonly type: 'closeBypass'; readonly ticket: number }
   | { readonly type: 'ready' }
   /** The worker cannot serve; fit for the operator. */

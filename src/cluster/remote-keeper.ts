@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../audit/audit-entry.ts';
 import type {
   BlobAnswer,
   BlobQuestion,
@@ -71,6 +72,10 @@ export class RemoteKeeper implements Keeper {
 
   touch(keys: readonly IndexKey[]): void {
     this.#send({ type: 'touch', keys });
+  }
+
+  audit(entries: readonly AuditEntry[]): void {
+    this.#send({ type: 'audit', entries });
   }
 
   #ask<Q extends Question>(question: Q, argument: ArgumentOf<Q>): Promise<AnswerOf<Q>> {

@@ -68,6 +68,13 @@ export interface AccessConfig {
   readonly deny: readonly string[];
 }
 
+export const AUDIT_STREAMS = ['stdout', 'syslog'] as const;
+
+export interface AuditConfig {
+  /** An absolute path, one of {@link AUDIT_STREAMS}, or null for none. */
+  readonly to: string | null;
+}
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -83,5 +90,6 @@ export interface Config {
   readonly freshness: FreshnessConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;
+  readonly audit: AuditConfig;
   readonly log: { readonly level: LogLevel };
 }

@@ -136,7 +136,7 @@ function listenerProblems(listen: ListenConfig, flags: Flags): Problem[] {
 }
 
 function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides): Config {
-  const { tls, storage, freshness, access, log } = parsed;
+  const { tls, storage, freshness, access, audit, log } = parsed;
   return {
     listen,
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
@@ -145,6 +145,7 @@ function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides
     freshness,
     upstreams: completeUpstreams(parsed.upstreams, overrides.upstreamUrl),
     access: { allow: access.allow, deny: access.deny },
+    audit,
     log: { level: overrides.logLevel ?? log.level },
   };
 }

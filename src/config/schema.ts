@@ -9,7 +9,7 @@ import {
   parseListenAddress,
   parseNetwork,
 } from './addresses.ts';
-import { LOG_LEVELS, TLS_VERSIONS } from './config.ts';
+import { AUDIT_STREAMS, LOG_LEVELS, TLS_VERSIONS } from './config.ts';
 import {
   DEFAULT_ACCESS,
   DEFAULT_FRESHNESS,
@@ -45,7 +45,7 @@ export function configSchema(surroundings: Surroundings) {
     limits: unavailable(),
     auth: section({ mode: unavailable('none'), edge: unavailable() }).optional(),
     roles: unavailable(),
-    audit: section({ to: unavailable() }).optional(),
+    audit: auditSchema(surroundings).prefault({}),
     log: section({ level: choiceField(LOG_LEVELS).default(DEFAULT_LOG_LEVEL) }).prefault({}),
   });
 }
@@ -111,6 +111,16 @@ function freshnessSchema() {
     deadline: deadline.default(DEFAULT_FRESHNESS.deadline),
     staleIfError: duration.default(DEFAULT_FRESHNESS.staleIfError),
     negative: duration.default(DEFAULT_FRESHNESS.negative),
+  });
+}
+
+function auditSchema({ folder }: Surroundings) {
+  const place = (text: string): string | undefined =>
+    AUDIT_STREAMS.some((stream) => stream === text) ? text : parsePath(text, folder);
+  return section({
+    to: textField(place, `a path, ${AUDIT_STREAMS.join(', ')}, or null for no audit log`)
+      .nullable()
+      .default(null),
   });
 }
 

@@ -113,6 +113,10 @@ export class KeeperMetrics {
     'pierhead_damaged_blobs_total',
     'Stored blobs that were not what their name says.',
   );
+  readonly auditFailures = this.#counter(
+    'pierhead_audit_failures_total',
+    'Times that the audit log could not be written, and entries that are lost for it.',
+  );
   readonly workerRestarts = this.#counter(
     'pierhead_worker_restarts_total',
     'Workers replaced after they died.',

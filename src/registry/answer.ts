@@ -1,5 +1,6 @@
 import type { BlobBody } from '../cache/fills/blob-body.ts';
 import type { CacheResult } from '../cache/keeper.ts';
+import type { ErrorCode } from '../oci/error-codes.ts';
 
 /** What goes back to a client. `server/` writes it; nothing here knows a socket. */
 export interface Answer {
@@ -8,6 +9,8 @@ export interface Answer {
   readonly body: AnswerBody;
   /** Absent where the cache had no part. */
   readonly result?: CacheResult;
+  /** Of an answer that is an error. */
+  readonly error?: ErrorCode;
 }
 
 export type AnswerBody =

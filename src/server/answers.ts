@@ -30,7 +30,12 @@ export function errorAnswer(error: unknown, head: boolean): Answer {
     ...(known.code === 'UNSUPPORTED' && { allow: 'GET, HEAD' }),
     ...(known instanceof RangeUnsatisfiable && { 'content-range': `bytes */${known.size}` }),
   };
-  return { status: row.status, headers, body: head ? { kind: 'none' } : { kind: 'bytes', content: body } };
+  return {
+    status: row.status,
+    headers,
+    body: head ? { kind: 'none' } : { kind: 'bytes', content: body },
+    error: known.code,
+  };
 }
 
 /** Writes an answer; resolves when it has ended, one way or the other. Never rejects. */

@@ -23,7 +23,8 @@ export interface Address {
 export interface ListenerParts {
   readonly pipeline: Pipeline;
   readonly rules: IpRules;
-  readonly refused: () => void;
+  /** The address rules turned a peer away. */
+  readonly refused: (peer: string) => void;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;

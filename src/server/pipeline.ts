@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AuditOutbox } from '../audit/audit-outbox.ts';
 import { authorize } from '../access/authorize.ts';
 import { identify, type Caller } from '../access/identify.ts';
 import { canonicalAddress } from '../access/ip-rules.ts';
@@ -15,6 +16,7 @@ import { answerListing } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type Route } from '../registry/route.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
@@ -23,6 +25,8 @@ export interface PipelineParts {
   readonly upstreams: readonly UpstreamNames[];
   readonly log: Log;
   readonly metrics: WorkerMetrics;
+  /** Absent where no record of accesses is kept. */
+  readonly audit?: AuditOutbox | undefined;
 }
 
 /** What the access line tells; filled in as far as the request comes. */
@@ -131,7 +135,7 @@ export class Pipeline {
     sent: Awaited<ReturnType<typeof sendAnswer>>,
     durationMs: number,
   ): void {
-    const { metrics, log } = this.#parts;
+    const { metrics, log, audit } = this.#parts;
     const cache = answer.result ?? 'none';
     metrics.requests.inc({ route: trace.route, status: answer.status, cache });
     metrics.duration.observe({ route: trace.route }, durationMs / 1000);
@@ -141,6 +145,16 @@ export class Pipeline {
     if (saved && upstream !== undefined && repository !== undefined)
       metrics.savings.add(upstream, repository, sent.bytes);
     if (sent.broken !== undefined) metrics.brokenAnswers.inc({ by: sent.broken });
+    const entry =
+      audit &&
+      auditEntryOf({
+        ...trace,
+        method: request.method,
+        status: answer.status,
+        bytes: sent.bytes,
+        error: answer.error,
+      });
+    if (entry !== undefined) audit?.add(entry);
     // What we could not deliver is ours to know; a client that went away is not.
     log[sent.broken === 'blob' ? 'warn' : 'info'](
       {

@@ -136,6 +136,7 @@ export class CacheSite {
       index,
       clock,
       received,
+      audit: () => undefined,
     });
     this.inventory = new Inventory({
       metadata: this.store,

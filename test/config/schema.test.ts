@@ -83,7 +83,6 @@ void t.test('what this version does not have is refused by name, unless it is of
     ['auth.mode', 'auth: { mode: edge }'],
     ['auth.edge', 'auth: { mode: none, edge: { htpasswd: a } }'],
     ['roles', 'roles: [{ role: reader }]'],
-    ['audit.to', 'audit: { to: stdout }'],
     ['limits', 'limits: { burst: 1 }'],
     ['access.trustedProxies', 'access: { trustedProxies: [10.0.0.1] }'],
     ['tls.autoRotate', 'tls: { autoRotate: true }'],
@@ -142,6 +141,7 @@ workers: 3
 storage: { path: ../cache, maxSize: 1048576, highWatermark: 0.99 }
 freshness: { tag: 0s, deadline: 500ms, staleIfError: 12h, negative: 1m }
 access: { allow: [10.0.0.0/8, '::1'], deny: [10.1.2.3] }
+audit: { to: audit.log }
 log: { level: silent }
 `,
   );
@@ -161,6 +161,7 @@ log: { level: silent }
       freshness: { tag: 0, deadline: 500, staleIfError: 43_200_000, negative: 60_000 },
       upstreams: [],
       access: { allow: ['10.0.0.0/8', '::1'], deny: ['10.1.2.3'] },
+      audit: { to: `${folder}/audit.log` },
       log: { level: 'silent' },
     },
   );

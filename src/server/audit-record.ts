@@ -1,0 +1,71 @@
+import type { AuditAction, AuditEntry } from '../audit/audit-entry.ts';
+import type { ErrorCode } from '../oci/error-codes.ts';
+import { parseDigest } from '../oci/digest.ts';
+import type { Route } from '../registry/route.ts';
+
+export interface Audited {
+  readonly route: Route['kind'] | 'none';
+  readonly method: string | undefined;
+  readonly address: string;
+  readonly upstream?: string | undefined;
+  readonly repository?: string | undefined;
+  readonly reference?: string | undefined;
+  readonly status: number;
+  readonly bytes: number;
+  readonly requestId: string;
+  /** Of an answer that is an error. */
+  readonly error?: ErrorCode | undefined;
+}
+
+/** Errors that say no to the caller; all others say what there is, or that the edge or an upstream could not. */
+const DENIALS: ReadonlySet<string> = new Set([
+  'DENIED',
+  'UNAUTHORIZED',
+  'UNSUPPORTED',
+  'TOOMANYREQUESTS',
+  'NAME_INVALID',
+  'DIGEST_INVALID',
+  'SIZE_INVALID',
+]);
+
+const ACTIONS: Readonly<Record<Audited['route'], AuditAction>> = {
+  ping: 'ping',
+  manifest: 'pull',
+  blob: 'pull',
+  tags: 'list',
+  referrers: 'list',
+  catalog: 'list',
+  upload: 'push',
+  none: 'none',
+};
+
+/** What goes on record of a request. A ping that was answered has decided nothing: undefined. */
+export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | undefined {
+  const { error, upstream, repository, reference } = audited;
+  const decision = error !== undefined && DENIALS.has(error) ? 'deny' : 'allow';
+  const action = actionOf(audited);
+  if (action === 'ping' && decision === 'allow') return undefined;
+  return {
+    action,
+    user: 'anonymous',
+    ip: audited.address,
+    ...(repository !== undefined && { repository: `${upstream}/${repository}` }),
+    ...named(reference),
+    decision,
+    reason: error ?? 'network',
+    status: audited.status,
+    bytes: audited.bytes,
+    requestId: audited.requestId,
+  };
+}
+
+function actionOf({ route, method }: Audited): AuditAction {
+  if (method === 'DELETE' && route !== 'upload') return 'delete';
+  if (method === 'PUT' || method === 'POST' || method === 'PATCH') return 'push';
+  return ACTIONS[route];
+}
+
+function named(reference: string | undefined): { tags: string[] } | { digest: string } | undefined {
+  if (reference === undefined) return undefined;
+  return parseDigest(reference) === undefined ? { tags: [reference] } : { digest: reference };
+}
