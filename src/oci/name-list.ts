@@ -23,13 +23,13 @@ export function parseNameList(
   content: Uint8Array,
   field: 'tags' | 'repositories',
   accepts: (name: string) => boolean,
-): NameList {
+): string[] {
   const listed = readDocument(content)[field];
   // distribution writes null for a repository without tags.
-  if (listed === null) return encodeNames([]);
+  if (listed === null) return [];
   if (!Array.isArray(listed)) throw new ListError(`the upstream sent a list without ${field}`);
-  return encodeNames(
-    listed.filter((name): name is string => typeof name === 'string' && PLAIN.test(name) && accepts(name)),
+  return listed.filter(
+    (name): name is string => typeof name === 'string' && PLAIN.test(name) && accepts(name),
   );
 }
 
@@ -46,6 +46,7 @@ export function readDocument(content: Uint8Array): Readonly<Record<string, unkno
   return value as Record<string, unknown>;
 }
 
+/** Names that {@link parseNameList} or their own parsers have let through. */
 export function encodeNames(names: readonly string[]): NameList {
   return Buffer.from(JSON.stringify(names));
 }

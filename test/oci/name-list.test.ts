@@ -7,7 +7,7 @@ import { parseTag } from '../../src/oci/reference.ts';
 const isTag = (text: string): boolean => parseTag(text) !== undefined;
 const read = (list: NameList): unknown => JSON.parse(Buffer.from(list).toString());
 const tags = (document: unknown): unknown =>
-  read(parseNameList(Buffer.from(JSON.stringify(document)), 'tags', isTag));
+  parseNameList(Buffer.from(JSON.stringify(document)), 'tags', isTag);
 
 void t.test('the tags that can be asked for, in the order of the upstream', async (t) => {
   t.same(tags({ name: 'a', tags: ['b', 'a', 'V1.2_3-x'] }), ['b', 'a', 'V1.2_3-x']);

@@ -69,7 +69,7 @@ export class NamePages implements PagedList {
     });
     if (typeof body === 'number') return denialOf(body);
     const names = parseNameList(body.content, field, accepts);
-    const page = this.#cut(names, nextPage(body.headers['link'], this.#page));
+    const page = this.#pageFrom(names, nextPage(body.headers['link'], this.#page));
     this.#cache.put(this.key, page);
     return { kind: 'page', page };
   }
@@ -85,15 +85,17 @@ export class NamePages implements PagedList {
   }
 
   /** What the upstream sent, made the page that was asked for. */
-  #cut(names: NameList, next: Page | undefined): KeptPage {
-    const { n, last, cursor } = this.#page;
-    if (cursor !== undefined) return { entries: names, next };
-    const ignoredLast = last !== undefined && partOf(names, 0, last) !== undefined;
-    const ignoredN = n !== undefined && partOf(names, n, undefined)?.more !== undefined;
-    if (!ignoredN && !ignoredLast) return { entries: names, next };
-    if (next === undefined && (last === undefined || ignoredLast))
-      this.#cache.put(this.#wholeKey, { entries: names, next });
-    const page = this.#part(names);
+  #pageFrom(names: readonly string[], next: Page | undefined): KeptPage {
+    const { n = Infinity, last, cursor } = this.#page;
+    if (cursor !== undefined) return { entries: encodeNames(names), next };
+    const ignoredLast = last !== undefined && names.includes(last);
+    const whole = next === undefined && (last === undefined || ignoredLast);
+    // The spec's order; distribution lists tags as the disk has them, and a page must not depend on that. A page that
+    // may be followed by another keeps the upstream's order, which its `last` belongs to.
+    const list = encodeNames(next === undefined && names.length !== n ? names.toSorted() : names);
+    if (names.length <= n && !ignoredLast) return { entries: list, next };
+    if (whole) this.#cache.put(this.#wholeKey, { entries: list, next });
+    const page = this.#part(list);
     return page.next === undefined ? { ...page, next } : page;
   }
 
