@@ -78,7 +78,7 @@ void t.test('a list never ends in silence where the upstream says that it goes o
   refused('</x?last=%0d%0aSet-Cookie:%20a>; rel="next"');
   refused('/x?last=a; rel="next"');
   refused('</x?last=a');
-  refused(`${'<a>,'.repeat(2000)}`);
+  refused('<a>,'.repeat(2000));
   refused('</x?n=5&last=a>; rel="next"', page({ n: 5, last: 'a' }));
   refused('</x?n=5>; rel="next"', page({ n: 5 }));
   refused('</x?token=a>; rel="next"', page({ cursor: 'token=a' }));

@@ -25,6 +25,7 @@ const edge = await startEdge({
       { name: 'central', url: central.url, default: true, catalog: true },
       { name: 'other.corp', url: other.url, catalog: true, credentials, hosts: ['other.edge'] },
       { name: 'closed.corp', url: closed.url },
+      { name: 'project.corp', url: `${closed.url}/secret`, catalog: true },
     ],
   },
 });
@@ -121,6 +122,15 @@ void t.test('the catalog: the upstreams that are open to it, as this edge names 
   t.ok(small.every((page) => page.length <= 2));
   t.ok(other.door?.tokenRequests('registry:catalog:*') === 1, 'asked under its own scope');
   for (const name of small.flat()) t.equal((await ask(`/v2/${name}/tags/list`)).status, 200, name);
+  t.equal(closed.log.length, 0);
+});
+
+void t.test("a project's upstream never shows the rest of its registry", async (t) => {
+  t.same((await ask('/v2/_catalog?ns=project.corp')).json, { repositories: [] });
+  t.equal((await ask('/v2/project.corp/app/manifests/v1')).status, 200);
+  closed.forget();
+  const named = await ask('/v2/_catalog?n=5&ns=project.corp');
+  t.same(named.json, { repositories: ['app'] }, 'what was pulled');
   t.equal(closed.log.length, 0);
 });
 
