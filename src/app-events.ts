@@ -1,4 +1,5 @@
 import type { BlobCacheEvents } from './cache/fills/blob-cache.ts';
+import type { ListingEvents } from './cache/listings/listings.ts';
 import type { ManifestCacheEvents } from './cache/manifests/manifest-cache.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
@@ -68,6 +69,17 @@ export class KeeperEvents {
           { repository: repositoryKey(repository), reason: error.message },
           'upstream did not answer',
         ),
+      storeFailed: (error) => this.storeFailed(error),
+    };
+  }
+
+  listings(): ListingEvents {
+    return {
+      received: (count) => this.#metrics.upstreamBytes.inc(count),
+      refused: (list, reason) => {
+        this.#metrics.rejectedLists.inc();
+        this.#seldom.run('list', (leftOut) => this.#log.warn({ list, reason, leftOut }, 'list refused'));
+      },
       storeFailed: (error) => this.storeFailed(error),
     };
   }

@@ -8,11 +8,12 @@ import { FILL_TIMES } from './cache/fills/fill.ts';
 import { Inventory } from './cache/inventory.ts';
 import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
-import { Listings } from './cache/listings.ts';
+import { KnownNames } from './cache/listings/known-names.ts';
+import { Listings } from './cache/listings/listings.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import { tokenRecords } from './cache/token-records.ts';
-import type { Config } from './config/config.ts';
+import type { Config, UpstreamConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Log } from './observe/log.ts';
 import { KeeperMetrics } from './observe/metrics.ts';
@@ -123,16 +124,25 @@ export class EdgeKeeper {
       times: FILL_TIMES,
       events: events.blobs((progress) => this.core.tellProgress(progress)),
     });
+    const manifestCache = new ManifestCache({
+      ...shared,
+      manifests,
+      metadata: metadata.store,
+      rules: config.freshness,
+      events: events.manifests(),
+    });
     this.core = new KeeperCore({
       blobs: this.#blobs,
-      manifests: new ManifestCache({
+      manifests: manifestCache,
+      listings: new Listings({
         ...shared,
-        manifests,
-        metadata: metadata.store,
+        manifests: manifestCache,
+        known: new KnownNames(metadata.store, clock, config.freshness),
         rules: config.freshness,
-        events: events.manifests(),
+        catalogs: new Set(config.upstreams.filter(asksCatalog).map(({ name }) => name)),
+        pushed: new Set(config.upstreams.filter(({ push }) => push).map(({ name }) => name)),
+        events: events.listings(),
       }),
-      listings: new Listings(this.#upstreams),
       index,
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
@@ -215,4 +225,9 @@ export class EdgeKeeper {
       this.#log.warn({ err }, 'housekeeping failed');
     }
   }
+}
+
+/** A project's part of a registry cannot be told from the rest in its catalog: it is not asked for then. */
+function asksCatalog({ catalog, urls }: UpstreamConfig): boolean {
+  return catalog === true && urls.every((url) => new URL(url).pathname === '/');
 }

@@ -208,11 +208,12 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
         ? null
         : { ...listen.https, cert: pair.certPem, key: pair.keyPem, minVersion: tls.minVersion },
     storagePath: config.storage.path,
-    upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls }) => ({
+    upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, catalog }) => ({
       name,
       hosts,
       default: isDefault,
       officialNamespace: urls.some((url) => new URL(url).host === DOCKER_HUB.host) ? 'library' : undefined,
+      catalog: catalog === true,
     })),
     freshness: config.freshness,
     access: config.access,

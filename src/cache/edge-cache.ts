@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
+import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { ReadBudget } from '../lib/read-budget.ts';
 import type { BlobFiles, OpenFile } from '../store/blob-files.ts';
@@ -96,8 +97,22 @@ export class EdgeCache {
     return { kind: 'size', size: stored.size, stored: true };
   }
 
-  listing(repository: GrantedRepository, path: string): Promise<ListingAnswer> {
-    return this.#keeper.listing({ repository, path });
+  tags(repository: GrantedRepository, page: Page): Promise<ListingAnswer> {
+    return this.#keeper.listing({ kind: 'tags', repository, page });
+  }
+
+  referrers(
+    repository: GrantedRepository,
+    digest: Digest,
+    artifactType: string | undefined,
+    page: Page,
+  ): Promise<ListingAnswer> {
+    return this.#keeper.listing({ kind: 'referrers', repository, digest, artifactType, page });
+  }
+
+  /** Which of the names the caller may see is for the asker to find out. */
+  catalog(upstream: string, page: Page): Promise<ListingAnswer> {
+    return this.#keeper.listing({ kind: 'catalog', upstream, page });
   }
 
   close(): void {

@@ -17,7 +17,7 @@ import type {
   ManifestAnswer,
   ManifestQuestion,
 } from './keeper.ts';
-import type { Listings } from './listings.ts';
+import type { Listings } from './listings/listings.ts';
 import type { ManifestCache } from './manifests/manifest-cache.ts';
 
 export interface KeeperCoreParts {

@@ -1,5 +1,6 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { IndexKey } from '../store/blob-index.ts';
@@ -82,23 +83,30 @@ export type BlobAnswer =
 export type BlobSizeAnswer =
   { readonly kind: 'size'; readonly size: number; readonly stored: boolean } | Unknown | Unavailable;
 
-export interface ListingQuestion {
-  readonly repository: RepositoryRef;
-  /** After `/v2/<name>/`, made from parsed parts only. */
-  readonly path: string;
-}
+export type ListingQuestion =
+  | { readonly kind: 'tags'; readonly repository: RepositoryRef; readonly page: Page }
+  | {
+      readonly kind: 'referrers';
+      readonly repository: RepositoryRef;
+      readonly digest: Digest;
+      readonly artifactType: string | undefined;
+      readonly page: Page;
+    }
+  /** The repositories of one upstream, by its own names. */
+  | { readonly kind: 'catalog'; readonly upstream: string; readonly page: Page };
 
 export type ListingAnswer =
   | {
       readonly kind: 'listing';
-      readonly mediaType: string;
-      readonly content: Uint8Array;
-      /** The query of the upstream's `Link: <…>; rel="next"`, as it stands there. */
-      readonly nextQuery: string | undefined;
-      readonly filters: string | undefined;
+      /** A JSON array: tags, descriptors (of the asked artifact type only) or repository names. */
+      readonly entries: Uint8Array;
+      readonly next: Page | undefined;
+      readonly result: CacheResult;
     }
   | Unknown
-  | Unavailable;
+  | Unavailable
+  /** The upstream's list cannot be used; `reason` is fit for a client. */
+  | { readonly kind: 'invalid'; readonly reason: string };
 
 /** Where a fill stands, as its followers see it. */
 export interface FillProgress {

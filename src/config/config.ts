@@ -60,6 +60,8 @@ export interface UpstreamConfig {
   /** PEM text of one or more certificates. */
   readonly ca?: string;
   readonly push: false;
+  /** Whether `_catalog` shows its repositories; absent is no. */
+  readonly catalog?: boolean;
 }
 
 export interface AccessConfig {

@@ -48,6 +48,7 @@ function entrySchema(surroundings: Surroundings) {
     authHosts: listOf(host, 'hosts that may be asked for tokens').default([]),
     ca: field((input) => readCertificates(input, surroundings)).optional(),
     push: unavailable(false),
+    catalog: booleanField().optional(),
   });
 }
 
@@ -59,7 +60,7 @@ export function completeUpstreams(
   entries: readonly UpstreamEntry[] | undefined,
   overridingUrl: string | undefined,
 ): UpstreamConfig[] {
-  const listed = entries ?? [
+  const listed: readonly UpstreamEntry[] = entries ?? [
     { name: DOCKER_HUB.name, url: DOCKER_HUB.url, urls: [], hosts: [], default: true, authHosts: [] },
   ];
   return listed.map((entry) => {
@@ -75,6 +76,7 @@ export function completeUpstreams(
       authHosts: [...new Set([...builtInAuthHosts(urls), ...entry.authHosts])],
       ...(entry.ca === undefined ? {} : { ca: entry.ca }),
       push: false,
+      ...(entry.catalog === true ? { catalog: true } : {}),
     };
   });
 }

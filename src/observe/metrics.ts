@@ -101,13 +101,17 @@ export class KeeperMetrics {
   );
   readonly upstreamBytes = this.#counter(
     'pierhead_upstream_bytes_total',
-    'Bytes of blobs and manifests received from upstreams.',
+    'Bytes of blobs, manifests and lists received from upstreams.',
   );
   readonly evictions = this.#counter('pierhead_evictions_total', 'Evicted objects, by kind.', ['kind']);
   readonly evictedBytes = this.#counter('pierhead_evicted_bytes_total', 'Bytes of evicted objects.');
   readonly rejected = this.#counter(
     'pierhead_rejected_manifests_total',
     'Manifests refused: wrong digest or broken rules.',
+  );
+  readonly rejectedLists = this.#counter(
+    'pierhead_rejected_lists_total',
+    'Lists of tags, referrers and repositories refused: too long, or not what they should be.',
   );
   readonly damaged = this.#counter(
     'pierhead_damaged_blobs_total',

@@ -1,52 +1,106 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
-import { RegistryError } from '../oci/error-codes.ts';
+import type { ListingAnswer } from '../cache/keeper.ts';
+import { RegistryError, type ErrorCode } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
-import type { RepositoryName } from '../oci/repository-name.ts';
+import { pageQuery, type Page } from '../oci/page.ts';
+import { REFERRERS_MEDIA_TYPE } from '../oci/referrers.ts';
 import { NO_BODY, type Answer } from './answer.ts';
 import type { Route } from './route.ts';
 
-type ListingRoute = Extract<Route, { kind: 'tags' | 'referrers' }>;
+/** The request, as far as a `Link` to its next page repeats it. */
+export interface ListRequestFacts {
+  readonly head: boolean;
+  /** containerd's `?ns=`. */
+  readonly namespace: string | undefined;
+}
 
-/** The parameters of the distribution spec; all others stay here. */
-const TAGS_PARAMETERS = ['n', 'last'];
-const REFERRERS_PARAMETERS = ['artifactType'];
-
-/** `GET /v2/<name>/tags/list` and `/referrers/<digest>`: the upstream's list, its `Link` turned to this edge. */
-export async function answerListing(
+/** `GET /v2/<name>/tags/list`. The name is the client's own for it, and so is the next page's: both take the same way. */
+export async function answerTags(
   cache: EdgeCache,
   repository: GrantedRepository,
-  route: ListingRoute,
-  head: boolean,
+  route: Extract<Route, { kind: 'tags' }>,
+  facts: ListRequestFacts,
 ): Promise<Answer> {
-  const tags = route.kind === 'tags';
-  const path = tags ? 'tags/list' : `referrers/${route.digest}`;
-  const query = kept(route.query, tags ? TAGS_PARAMETERS : REFERRERS_PARAMETERS);
-  const answer = await cache.listing(repository, query === '' ? path : `${path}?${query}`);
-  if (answer.kind === 'unknown') throw new RegistryError('NAME_UNKNOWN');
-  if (answer.kind === 'unavailable') throw new RegistryError('UNAVAILABLE', answer.reason);
-  const headers: Record<string, string | number> = {
-    'content-type': answer.mediaType,
-    'content-length': answer.content.byteLength,
+  const { entries, next, result } = listingOf(await cache.tags(repository, route.page), 'NAME_UNKNOWN');
+  const headers = next && { link: nextLink(`/v2/${route.name}/tags/list`, next, facts) };
+  return listAnswer('application/json', [`{"name":${JSON.stringify(route.name)},"tags":`, entries, '}'], {
+    headers,
+    result,
+    facts,
+  });
+}
+
+/**
+ * `GET /v2/<name>/referrers/<digest>`. Without a filter of its own the upstream's list is filtered here, so what the
+ * header claims always holds. Unknown is never `NAME_UNKNOWN`: oras would take the whole repository for absent.
+ */
+export async function answerReferrers(
+  cache: EdgeCache,
+  repository: GrantedRepository,
+  route: Extract<Route, { kind: 'referrers' }>,
+  facts: ListRequestFacts,
+): Promise<Answer> {
+  const { digest, artifactType, page, name } = route;
+  const found = await cache.referrers(repository, digest, artifactType, page);
+  const { entries, next, result } = listingOf(found, 'MANIFEST_UNKNOWN');
+  const own = artifactType === undefined ? {} : { artifactType };
+  const headers = {
+    ...(artifactType !== undefined && { 'oci-filters-applied': 'artifactType' }),
+    ...(next && { link: nextLink(`/v2/${name}/referrers/${digest}`, next, facts, own) }),
   };
-  if (answer.nextQuery !== undefined)
-    headers['link'] = nextLink(route.name, path, answer.nextQuery, route.query);
-  if (answer.filters !== undefined) headers['oci-filters-applied'] = answer.filters;
-  return { status: 200, headers, body: head ? NO_BODY : { kind: 'bytes', content: answer.content } };
+  return listAnswer(
+    REFERRERS_MEDIA_TYPE,
+    [`{"schemaVersion":2,"mediaType":"${REFERRERS_MEDIA_TYPE}","manifests":`, entries, '}'],
+    { headers, result, facts },
+  );
 }
 
-/** The name as the client wrote it, so that the next page takes the same way. */
-function nextLink(name: RepositoryName, path: string, nextQuery: string, query: URLSearchParams): string {
-  const next = new URLSearchParams(nextQuery);
-  const namespace = query.get('ns');
-  if (namespace !== null) next.set('ns', namespace);
-  return `</v2/${name}/${path}?${next.toString()}>; rel="next"`;
-}
-
-function kept(query: URLSearchParams, parameters: readonly string[]): string {
-  const result = new URLSearchParams();
-  for (const parameter of parameters) {
-    const value = query.get(parameter);
-    if (value !== null) result.set(parameter, value);
+/** @throws {RegistryError} there is no list. */
+export function listingOf(
+  answer: ListingAnswer,
+  unknown: ErrorCode,
+): Extract<ListingAnswer, { kind: 'listing' }> {
+  switch (answer.kind) {
+    case 'unknown':
+      throw new RegistryError(unknown);
+    case 'unavailable':
+      throw new RegistryError('UNAVAILABLE', answer.reason);
+    case 'invalid':
+      throw new RegistryError('UPSTREAM_INVALID', answer.reason);
+    case 'listing':
+      return answer;
   }
-  return result.toString();
+}
+
+export function listAnswer(
+  mediaType: string,
+  parts: readonly (string | Uint8Array)[],
+  { headers = {}, result, facts }: ListAnswerOptions,
+): Answer {
+  const content = Buffer.concat(parts.map((part) => Buffer.from(part)));
+  return {
+    status: 200,
+    headers: { 'content-type': mediaType, 'content-length': content.byteLength, ...headers },
+    body: facts.head ? NO_BODY : { kind: 'bytes', content },
+    ...(result !== undefined && { result }),
+  };
+}
+
+interface ListAnswerOptions {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly result: Answer['result'];
+  readonly facts: ListRequestFacts;
+}
+
+/** Always a path of this edge (RFC 8288 lets it be relative), with nothing in it but parsed parts. */
+export function nextLink(
+  path: string,
+  next: Page,
+  { namespace }: ListRequestFacts,
+  own: Readonly<Record<string, string>> = {},
+): string {
+  const query = pageQuery(next);
+  for (const [name, value] of Object.entries(own)) query.set(name, value);
+  if (namespace !== undefined) query.set('ns', namespace);
+  return `<${path}?${query.toString()}>; rel="next"`;
 }

@@ -1,5 +1,6 @@
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
+import { parsePage, type Page } from '../oci/page.ts';
 import { parseReference, type Reference } from '../oci/reference.ts';
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
 
@@ -8,15 +9,16 @@ export type Route =
   | { readonly kind: 'ping' }
   | { readonly kind: 'manifest'; readonly name: RepositoryName; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly name: RepositoryName; readonly digest: Digest }
-  | { readonly kind: 'tags'; readonly name: RepositoryName; readonly query: URLSearchParams }
+  | { readonly kind: 'tags'; readonly name: RepositoryName; readonly page: Page }
   | {
       readonly kind: 'referrers';
       readonly name: RepositoryName;
       readonly digest: Digest;
-      readonly query: URLSearchParams;
+      readonly artifactType: string | undefined;
+      readonly page: Page;
     }
   | { readonly kind: 'upload'; readonly name: RepositoryName }
-  | { readonly kind: 'catalog' };
+  | { readonly kind: 'catalog'; readonly page: Page };
 
 export interface Target {
   readonly route: Route;
@@ -44,7 +46,7 @@ function parsePath(path: string, query: URLSearchParams): Route {
   if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
   if (!path.startsWith('/v2/')) throw new RegistryError('NAME_UNKNOWN', 'only /v2/ is served here');
   const parts = path.slice('/v2/'.length).split('/');
-  if (parts.length === 1 && parts[0] === '_catalog') return { kind: 'catalog' };
+  if (parts.length === 1 && parts[0] === '_catalog') return { kind: 'catalog', page: listPage(query) };
   const last = parts.at(-1) ?? '';
   const before = parts.at(-2);
   // The words stand at fixed places from the end: a repository may well be called `manifests` or `blobs`.
@@ -53,8 +55,17 @@ function parsePath(path: string, query: URLSearchParams): Route {
   if (before === 'blobs' && last === 'uploads') return { kind: 'upload', name: name(2) };
   if (before === 'blobs') return { kind: 'blob', name: name(2), digest: digest(last) };
   if (before === 'uploads' && parts.at(-3) === 'blobs') return { kind: 'upload', name: name(3) };
-  if (before === 'tags' && last === 'list') return { kind: 'tags', name: name(2), query: listQuery(query) };
-  if (before === 'referrers') return { kind: 'referrers', name: name(2), digest: digest(last), query };
+  if (before === 'tags' && last === 'list') return { kind: 'tags', name: name(2), page: listPage(query) };
+  if (before === 'referrers') {
+    const page = listPage(query);
+    return {
+      kind: 'referrers',
+      name: name(2),
+      digest: digest(last),
+      artifactType: artifactType(query),
+      page,
+    };
+  }
   throw new RegistryError(
     'NAME_UNKNOWN',
     'no such route: manifests, blobs, tags/list and referrers are known',
@@ -101,11 +112,19 @@ function invalidDigest(text: string): RegistryError {
   );
 }
 
-function listQuery(query: URLSearchParams): URLSearchParams {
-  const n = single(query, 'n');
-  if (n !== undefined && !/^\d{1,9}$/.test(n))
-    throw new RegistryError('SIZE_INVALID', `n takes a number, not ${shown(n)}`);
-  return query;
+/** Parameters that are not the distribution spec's, or this edge's own, go no further. */
+function listPage(query: URLSearchParams): Page {
+  for (const parameter of ['n', 'last', 'cursor']) single(query, parameter);
+  const page = parsePage(query);
+  if (typeof page !== 'string') return page;
+  throw new RegistryError(page.startsWith('n ') ? 'SIZE_INVALID' : 'NAME_INVALID', page);
+}
+
+function artifactType(query: URLSearchParams): string | undefined {
+  const type = single(query, 'artifactType') || undefined;
+  if (type !== undefined && !/^[\x21-\x7e]{1,255}$/.test(type))
+    throw new RegistryError('NAME_INVALID', `artifactType takes a media type, not ${shown(type)}`);
+  return type;
 }
 
 function single(query: URLSearchParams, key: string): string | undefined {

@@ -9,13 +9,19 @@ export interface UpstreamNames {
   readonly default: boolean;
   /** Docker Hub keeps its official images under `library/`; clients that speak to it through a mirror add that themselves. */
   readonly officialNamespace: string | undefined;
+  /** Whether `_catalog` shows its repositories. */
+  readonly catalog?: boolean;
 }
 
-export interface Addressed {
-  readonly name: RepositoryName;
+/** How a request names an upstream besides its path. */
+export interface AddressedTo {
   readonly namespace: string | undefined;
   /** The request's `Host` header. */
   readonly host: string | undefined;
+}
+
+export interface Addressed extends AddressedTo {
+  readonly name: RepositoryName;
 }
 
 /**
@@ -28,20 +34,39 @@ export function selectUpstream(
   { name, namespace, host }: Addressed,
 ): RepositoryRef {
   if (namespace !== undefined) {
-    const named = upstreams.find((upstream) => upstream.name === namespace);
-    if (named === undefined)
-      throw new RegistryError('NAME_UNKNOWN', 'this edge has no upstream of that namespace');
+    const named = byNamespace(upstreams, namespace);
     return within(named, stripFirst(name, named.name) ?? name);
   }
   for (const upstream of upstreams) {
     const rest = stripFirst(name, upstream.name);
     if (rest !== undefined) return within(upstream, rest);
   }
-  const hostName = host?.replace(/:\d+$/, '').toLowerCase();
-  const byHost = upstreams.find(({ hosts }) => hosts.some((known) => known === host || known === hostName));
-  const chosen = byHost ?? upstreams.find((upstream) => upstream.default);
+  const chosen = byHost(upstreams, host) ?? upstreams.find((upstream) => upstream.default);
   if (chosen === undefined) throw new RegistryError('NAME_UNKNOWN', 'this edge has no default upstream');
   return within(chosen, name);
+}
+
+/**
+ * The upstream that a request without a repository is about, when it names one: by `?ns=`, else by its `Host`.
+ * @throws {RegistryError} as {@link selectUpstream} does.
+ */
+export function namedUpstream(
+  upstreams: readonly UpstreamNames[],
+  { namespace, host }: AddressedTo,
+): UpstreamNames | undefined {
+  return namespace === undefined ? byHost(upstreams, host) : byNamespace(upstreams, namespace);
+}
+
+function byNamespace(upstreams: readonly UpstreamNames[], namespace: string): UpstreamNames {
+  const named = upstreams.find((upstream) => upstream.name === namespace);
+  if (named === undefined)
+    throw new RegistryError('NAME_UNKNOWN', 'this edge has no upstream of that namespace');
+  return named;
+}
+
+function byHost(upstreams: readonly UpstreamNames[], host: string | undefined): UpstreamNames | undefined {
+  const hostName = host?.replace(/:\d+$/, '').toLowerCase();
+  return upstreams.find(({ hosts }) => hosts.some((known) => known === host || known === hostName));
 }
 
 function stripFirst(name: RepositoryName, upstream: string): RepositoryName | undefined {

@@ -8,11 +8,13 @@ import type { EdgeCache } from '../cache/edge-cache.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
-import { answerListing } from '../registry/listings.ts';
+import { answerCatalog } from '../registry/catalog.ts';
+import { answerReferrers, answerTags } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type Route } from '../registry/route.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
@@ -39,7 +41,7 @@ interface Trace {
   reference?: string;
 }
 
-type RepositoryRoute = Extract<Route, { name: unknown }>;
+type ContentRoute = Extract<Route, { kind: 'blob' | 'manifest' }>;
 
 /**
  * A request's way: parse → identify → authorize → limit → route → answer. Each step takes what only the one before it
@@ -91,13 +93,23 @@ export class Pipeline {
     const head = request.method === 'HEAD';
     if (request.method !== 'GET' && !head) throw unsupported(request);
     if (route.kind === 'ping') return jsonAnswer({}, head);
-    if (route.kind === 'catalog') throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
-    if (route.kind === 'upload') throw unsupported(request);
     const host = request.headers.host;
+    const list = { head, namespace };
+    if (route.kind === 'catalog') {
+      const visible = (repository: RepositoryRef): boolean => isVisible(caller, repository);
+      const asked = { ...list, host, page: route.page, visible };
+      return await answerCatalog(this.#parts.cache, this.#parts.upstreams, asked);
+    }
+    if (route.kind === 'upload') throw unsupported(request);
     const repository = selectUpstream(this.#parts.upstreams, { name: route.name, namespace, host });
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
     const granted = this.#limit(caller, authorize(caller, repository));
+    if (route.kind === 'tags') return await answerTags(this.#parts.cache, granted, route, list);
+    if (route.kind === 'referrers') {
+      trace.reference = route.digest;
+      return await answerReferrers(this.#parts.cache, granted, route, list);
+    }
     return await this.#route(route, granted, factsOf(request), trace);
   }
 
@@ -107,7 +119,7 @@ export class Pipeline {
   }
 
   async #route(
-    route: RepositoryRoute,
+    route: ContentRoute,
     repository: GrantedRepository,
     facts: RequestFacts,
     trace: Trace,
@@ -120,11 +132,6 @@ export class Pipeline {
       case 'manifest':
         trace.reference = referenceText(route.reference);
         return await answerManifest(cache, repository, route.reference, facts);
-      case 'tags':
-      case 'referrers':
-        return await answerListing(cache, repository, route, facts.head);
-      case 'upload':
-        throw new RegistryError('UNSUPPORTED');
     }
   }
 
@@ -168,6 +175,17 @@ export class Pipeline {
       },
       'request',
     );
+  }
+}
+
+/** A list shows what its reader could also ask for by name, and nothing else. */
+function isVisible(caller: Caller, repository: RepositoryRef): boolean {
+  try {
+    authorize(caller, repository);
+    return true;
+  } catch (error) {
+    if (error instanceof RegistryError) return false;
+    throw error;
   }
 }
 

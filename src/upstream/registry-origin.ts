@@ -18,6 +18,8 @@ import { Tokens } from './tokens.ts';
 import { UpstreamError, type Timeouts, type TokenStore, type UpstreamQuestion } from './upstream.ts';
 
 const MAX_REDIRECTS = 3;
+/** What distribution's `_catalog` asks for. */
+const CATALOG_SCOPE = 'registry:catalog:*';
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** What must not follow a redirect to another origin (CVE-2020-15157). */
 const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
@@ -97,15 +99,16 @@ export class RegistryOrigin {
    * @throws {UpstreamError}
    */
   async ask(question: UpstreamQuestion): Promise<HopAnswer> {
-    const repository = `${this.#prefix}${question.repository}`;
+    const repository = question.repository && `${this.#prefix}${question.repository}`;
     const request: HopRequest = {
       method: question.method,
       url: this.url,
-      path: `/v2/${repository}/${question.path}`,
+      path: repository === undefined ? `/v2/${question.path}` : `/v2/${repository}/${question.path}`,
       headers: lowerCased(question.headers ?? {}),
       signal: question.signal,
     };
-    const { answer, sent } = await this.#askAuthenticated(request, `repository:${repository}:pull`);
+    const scope = repository === undefined ? CATALOG_SCOPE : `repository:${repository}:pull`;
+    const { answer, sent } = await this.#askAuthenticated(request, scope);
     return REDIRECTS.has(answer.status) ? this.#follow(answer, sent) : answer;
   }
 

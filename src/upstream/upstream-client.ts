@@ -181,7 +181,8 @@ export class UpstreamClient implements Upstream {
     discard(answer);
     const [kind, what, retryAfterMs] = failure;
     const [path = ''] = question.path.split('?', 1);
-    const message = `${question.method} ${question.repository}/${path} of ${origin.url.origin}: ${what}`;
+    const about = question.repository === undefined ? path : `${question.repository}/${path}`;
+    const message = `${question.method} ${about} of ${origin.url.origin}: ${what}`;
     throw new UpstreamError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
   }
 

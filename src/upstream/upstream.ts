@@ -4,8 +4,11 @@ import type { RepositoryName } from '../oci/repository-name.ts';
 
 export interface UpstreamQuestion {
   readonly method: 'GET' | 'HEAD';
-  /** Also the scope of the token: `repository:<name>:pull`. */
-  readonly repository: RepositoryName;
+  /**
+   * Also the scope of the token: `repository:<name>:pull`. Undefined for the registry's own `_catalog`, whose scope is
+   * `registry:catalog:*`; a path in the upstream's URL is no part of that question.
+   */
+  readonly repository: RepositoryName | undefined;
   /** What follows `/v2/<repository>/`: `manifests/latest`, `blobs/sha256:…`, `tags/list?n=5`. */
   readonly path: string;
   /** `Accept`, `Range`, `If-Range`. An `Authorization` here is sent instead of the edge's own. */

@@ -7,7 +7,8 @@ import { EdgeCache } from '../../src/cache/edge-cache.ts';
 import { Evictor, type Filesystem } from '../../src/cache/eviction.ts';
 import { KeeperCore, type KeeperSession } from '../../src/cache/keeper-core.ts';
 import { Links } from '../../src/cache/links.ts';
-import { Listings } from '../../src/cache/listings.ts';
+import { KnownNames } from '../../src/cache/listings/known-names.ts';
+import { Listings } from '../../src/cache/listings/listings.ts';
 import { LocalCache } from '../../src/cache/local-cache.ts';
 import type { FreshnessRules } from '../../src/cache/manifests/freshness.ts';
 import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
@@ -39,6 +40,9 @@ export interface SiteOptions {
   readonly rules?: Partial<FreshnessRules>;
   readonly times?: Partial<FillTimes>;
   readonly files?: (layout: StoreLayout) => BlobFiles;
+  readonly asksCatalog?: boolean;
+  /** Clients push to the central through this edge. */
+  readonly pushed?: boolean;
 }
 
 const RULES: FreshnessRules = {
@@ -132,7 +136,19 @@ export class CacheSite {
     this.core = new KeeperCore({
       blobs: this.blobs,
       manifests,
-      listings: new Listings(upstreams),
+      listings: new Listings({
+        ...shared,
+        manifests,
+        known: new KnownNames(this.store, clock, this.rules),
+        rules: this.rules,
+        catalogs: new Set(options.asksCatalog === true ? ['central'] : []),
+        pushed: new Set(options.pushed === true ? ['central'] : []),
+        events: {
+          received: () => undefined,
+          refused: (list, reason) => this.#note(`refused ${list}: ${reason}`),
+          storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+        },
+      }),
       index,
       clock,
       received,

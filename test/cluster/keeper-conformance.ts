@@ -2,6 +2,7 @@ import type { Test } from 'tap';
 import type { FillProgress, Keeper, KeeperEvent } from '../../src/cache/keeper.ts';
 import type { KeeperCore } from '../../src/cache/keeper-core.ts';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { FIRST_PAGE } from '../../src/oci/page.ts';
 import { parseReference, type Reference } from '../../src/oci/reference.ts';
 import { parseRepositoryName } from '../../src/oci/repository-name.ts';
 import type { RepositoryRef } from '../../src/oci/repository-ref.ts';
@@ -72,13 +73,17 @@ export async function keeperConformance(t: Test, connect: Connect): Promise<void
   });
 
   await t.test('a listing', async (t) => {
-    const answer = await keeper.listing({ repository, path: 'tags/list?n=1' });
-    t.match(answer, { kind: 'listing', mediaType: 'application/json', filters: undefined });
-    if (answer.kind !== 'listing') return;
-    t.same(JSON.parse(Buffer.from(answer.content).toString()), { name: 'library/app', tags: ['junk'] });
-    t.match(answer.nextQuery, /last=junk/);
-    const none = await keeper.listing({ repository: repositoryRef('library/none'), path: 'tags/list' });
-    t.same(none, { kind: 'unknown' });
+    const page = { ...FIRST_PAGE, n: 1 };
+    const answer = await keeper.listing({ kind: 'tags', repository, page });
+    t.match(answer, { kind: 'listing', result: 'miss', next: { ...page, last: 'junk' } });
+    if (answer.kind === 'listing') t.same(JSON.parse(Buffer.from(answer.entries).toString()), ['junk']);
+    const none = repositoryRef('library/none');
+    t.same(await keeper.listing({ kind: 'tags', repository: none, page }), { kind: 'unknown' });
+    const question = { repository, digest: absentDigest(), artifactType: undefined, page: FIRST_PAGE };
+    const referrers = await keeper.listing({ kind: 'referrers', ...question });
+    t.match(referrers, { kind: 'listing', next: undefined });
+    const catalog = await keeper.listing({ kind: 'catalog', upstream: 'docker.io', page: FIRST_PAGE });
+    t.match(catalog, { kind: 'listing', next: undefined });
   });
 
   await t.test('a bypass that there is not', async (t) => {
@@ -107,7 +112,8 @@ export async function keeperConformance(t: Test, connect: Connect): Promise<void
     const blob = { repository: repositoryRef('library/more'), digest };
     t.match(await keeper.blob(blob), { kind: 'unavailable', reason: String });
     t.match(await keeper.blobSize(blob), { kind: 'unavailable', reason: String });
-    t.match(await keeper.listing({ repository, path: 'tags/list' }), { kind: 'unavailable', reason: String });
+    const list = { kind: 'tags', repository: blob.repository, page: FIRST_PAGE } as const;
+    t.match(await keeper.listing(list), { kind: 'unavailable', reason: String });
   });
 }
 

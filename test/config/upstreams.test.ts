@@ -66,6 +66,16 @@ void t.test('urls follow url, hosts are in lower case', async (t) => {
   ]);
 });
 
+void t.test('the catalog is off until it is turned on, upstream by upstream', async (t) => {
+  const yaml = (value: string) => `upstreams: [{ name: a, url: 'https://a', catalog: ${value} }]`;
+  t.equal(load(t, yaml('true'))[0]?.catalog, true);
+  t.equal(load(t, yaml('false'))[0]?.catalog, undefined);
+  t.equal(load(t, '')[0]?.catalog, undefined);
+  t.strictSame(problemsIn(t, yaml('all')), [
+    { key: 'upstreams[0].catalog', message: 'got "all"; takes true or false' },
+  ]);
+});
+
 void t.test('exactly one of several is the default; a single one is so by itself', async (t) => {
   const two = (first: string, second: string) =>
     `upstreams: [{ name: a, url: 'https://a'${first} }, { name: b, url: 'https://b'${second} }]`;

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import t from 'tap';
 import { ERROR_CODES, RegistryError, type ErrorCode } from '../../src/oci/error-codes.ts';
+import { FIRST_PAGE, MAX_PAGE_ENTRIES } from '../../src/oci/page.ts';
 import { parseTarget, type Route, type Target } from '../../src/registry/route.ts';
 
 const HEX = 'a'.repeat(64);
@@ -20,7 +21,7 @@ const route = (target: string): Route => parseTarget(target).route;
 void t.test('the routes of the spec', async (t) => {
   t.strictSame(route('/v2/'), { kind: 'ping' });
   t.strictSame(route('/v2'), { kind: 'ping' });
-  t.strictSame(route('/v2/_catalog'), { kind: 'catalog' });
+  t.strictSame(route('/v2/_catalog'), { kind: 'catalog', page: FIRST_PAGE });
   t.strictSame(route('/v2/a/b/manifests/latest'), {
     kind: 'manifest',
     name: 'a/b',
@@ -30,10 +31,34 @@ void t.test('the routes of the spec', async (t) => {
   for (const colon of [':', '%3a', '%3A'])
     t.strictSame(route(`/v2/a/manifests/sha256${colon}${HEX}`), byDigest);
   t.strictSame(route(`/v2/a/blobs/${DIGEST}`), { kind: 'blob', name: 'a', digest: DIGEST });
-  t.match(route('/v2/a/tags/list?n=5&last=x'), { kind: 'tags', name: 'a' });
-  t.match(route(`/v2/a/referrers/${DIGEST}`), { kind: 'referrers', name: 'a', digest: DIGEST });
+  const page = { n: 5, last: 'x', cursor: undefined };
+  t.strictSame(route('/v2/a/tags/list?n=5&last=x&other=1'), { kind: 'tags', name: 'a', page });
+  t.strictSame(route('/v2/a/tags/list?last='), { kind: 'tags', name: 'a', page: FIRST_PAGE });
+  const referrers = { kind: 'referrers', name: 'a', digest: DIGEST, page: FIRST_PAGE };
+  t.strictSame(route(`/v2/a/referrers/${DIGEST}`), { ...referrers, artifactType: undefined });
+  t.strictSame(route(`/v2/a/referrers/${DIGEST}?artifactType=a%2Fb%2Bjson`), {
+    ...referrers,
+    artifactType: 'a/b+json',
+  });
   for (const upload of ['uploads', 'uploads/', 'uploads/3f7c', `uploads/?mount=${DIGEST}&from=b`])
     t.match(route(`/v2/a/blobs/${upload}`), { kind: 'upload', name: 'a' }, upload);
+});
+
+void t.test('what a list is asked for with', async (t) => {
+  const lists = ['/v2/a/tags/list', `/v2/a/referrers/${DIGEST}`, '/v2/_catalog'];
+  for (const list of lists) {
+    t.match(route(`${list}?n=999999999`), { page: { n: MAX_PAGE_ENTRIES } }, 'bounded, not refused');
+    t.match(route(`${list}?cursor=next_page%3DgAAA%253D%253D`), { page: { cursor: 'next_page=gAAA%3D%3D' } });
+    for (const query of ['last=a%0d%0ab', 'last=%00', 'last=a%20b', `last=${'a'.repeat(513)}`, 'last=é'])
+      t.equal(refusal(`${list}?${query}`), 'NAME_INVALID', query);
+    for (const query of ['cursor=a%20b', 'cursor=%26a%26a', `cursor=${'a'.repeat(1025)}`, 'cursor=a%0a'])
+      t.equal(refusal(`${list}?${query}`), 'NAME_INVALID', query);
+    for (const query of ['last=a&last=b', 'cursor=a&cursor=a', 'n=1&n=1'])
+      t.equal(refusal(`${list}?${query}`), 'NAME_INVALID', query);
+    for (const n of ['-1', 'x', '', '1e9']) t.equal(refusal(`${list}?n=${n}`), 'SIZE_INVALID', n);
+  }
+  for (const type of ['a%20b', 'a%0db', 'a'.repeat(256), 'x&artifactType=y'])
+    t.equal(refusal(`/v2/a/referrers/${DIGEST}?artifactType=${type}`), 'NAME_INVALID', type);
 });
 
 void t.test('repositories that are called like routes', async (t) => {

@@ -231,21 +231,26 @@ export class Central implements AsyncDisposable {
       case 'referrers':
         return this.#referrers(request);
       case 'catalog':
-        return jsonShape(200, { repositories: this.contents.repositories });
+        return this.#page(request, 'repositories', this.contents.repositories, {});
       case 'other':
         return shapeOf(404, undefined);
     }
   }
 
-  /** Distribution spec, "Listing Tags": pages of `n` tags after `last`. */
-  #tags({ repository = '', query, path }: CentralRequest): Shape {
+  #tags(request: CentralRequest): Shape {
+    const { repository = '' } = request;
     const tags = this.contents.tags(repository);
     if (tags === undefined) return errorShape(404, 'NAME_UNKNOWN');
-    const after = tags.filter((tag) => tag > (query.get('last') ?? ''));
+    return this.#page(request, 'tags', tags, { name: repository });
+  }
+
+  /** Distribution spec, "Listing Tags": pages of `n` names after `last`. */
+  #page({ query, path }: CentralRequest, field: string, names: readonly string[], besides: object): Shape {
+    const after = names.filter((name) => name > (query.get('last') ?? ''));
     const page = after.slice(0, Number(query.get('n') ?? after.length));
     const more = page.length < after.length && page.length > 0;
     const link = more ? { link: `<${path}?n=${page.length}&last=${page.at(-1)}>; rel="next"` } : {};
-    return jsonShape(200, { name: repository, tags: page }, link);
+    return jsonShape(200, { ...besides, [field]: page }, link);
   }
 
   /** Distribution spec, "Listing Referrers". */

@@ -15,6 +15,11 @@ export interface AuthOptions {
   readonly issuer?: 'same' | 'other';
 }
 
+function scopeOf({ kind, repository }: CentralRequest): string | undefined {
+  if (kind === 'catalog') return 'registry:catalog:*';
+  return repository === undefined ? undefined : `repository:${repository}:pull`;
+}
+
 interface Token {
   readonly user: string | undefined;
   readonly scopes: ReadonlySet<string>;
@@ -46,7 +51,7 @@ export class Door {
 
   /** `undefined` when the request may pass, otherwise the answer. */
   refuse(request: CentralRequest): Shape | undefined {
-    const scope = request.repository === undefined ? undefined : `repository:${request.repository}:pull`;
+    const scope = scopeOf(request);
     const { authorization } = request.headers;
     if (this.#options.mode === 'basic') {
       const user = this.#userOf(authorization);

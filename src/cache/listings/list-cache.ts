@@ -1,0 +1,62 @@
+import { LRUCache } from 'lru-cache';
+import { MiB, type Milliseconds } from '../../lib/brand.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Page } from '../../oci/page.ts';
+import type { FreshnessRules } from '../manifests/freshness.ts';
+
+const MAX_BYTES = 32 * MiB;
+/** What an entry takes besides its list: its key, and the cache's own records. */
+const ENTRY_BYTES = 512;
+
+/** One page of a list as it is sent. */
+export interface KeptPage {
+  /** A JSON array. */
+  readonly entries: Uint8Array;
+  readonly next: Page | undefined;
+}
+
+interface Kept {
+  readonly page: KeptPage;
+  /** On the monotonic clock: the lists do not outlive the process. */
+  readonly since: Milliseconds;
+}
+
+/**
+ * The upstreams' last words on their lists, in memory: fresh for `freshness.tag`, shown for `freshness.staleIfError`
+ * while an upstream cannot answer. Bounded in bytes; the least recently used go first.
+ */
+export class ListCache {
+  readonly #kept: LRUCache<string, Kept>;
+  readonly #clock: Clock;
+  readonly #rules: FreshnessRules;
+
+  constructor(clock: Clock, rules: FreshnessRules) {
+    this.#clock = clock;
+    this.#rules = rules;
+    this.#kept = new LRUCache({
+      maxSize: MAX_BYTES,
+      sizeCalculation: ({ page }, key) => page.entries.byteLength + 2 * key.length + ENTRY_BYTES,
+    });
+  }
+
+  /** Of `age` or younger. */
+  get(key: string, age: 'fresh' | 'stale'): KeptPage | undefined {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return undefined;
+    const lifetime = age === 'fresh' ? this.#rules.tag : this.#rules.staleIfError;
+    return this.#clock.monotonic() - kept.since < lifetime ? kept.page : undefined;
+  }
+
+  put(key: string, page: KeptPage): void {
+    this.#kept.set(key, { page, since: this.#clock.monotonic() });
+  }
+
+  delete(key: string): void {
+    this.#kept.delete(key);
+  }
+
+  /** Every page whose key begins so. Looks through all keys: not for what clients can cause. */
+  drop(prefix: string): void {
+    for (const key of Array.from(this.#kept.keys())) if (key.startsWith(prefix)) this.#kept.delete(key);
+  }
+}

@@ -1,0 +1,182 @@
+import type { Clock } from '../../lib/clock.ts';
+import { SingleFlight } from '../../lib/single-flight.ts';
+import { within } from '../../lib/within.ts';
+import { parseTag } from '../../oci/reference.ts';
+import { parseRepositoryName } from '../../oci/repository-name.ts';
+import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+import type { Upstream } from '../../upstream/upstream.ts';
+import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
+import type { CacheResult, ListingAnswer, ListingQuestion } from '../keeper.ts';
+import type { FreshnessRules } from '../manifests/freshness.ts';
+import type { ManifestCache } from '../manifests/manifest-cache.ts';
+import type { NegativeCache } from '../negative-cache.ts';
+import type { KnownNames } from './known-names.ts';
+import { ListCache, type KeptPage } from './list-cache.ts';
+import { NamePages } from './name-pages.ts';
+import { refusalOf, type Asked, type PagedList } from './paged-list.ts';
+import { ReferrerPages } from './referrer-pages.ts';
+
+export interface ListingEvents {
+  /** Bytes of a list came from an upstream. */
+  received(bytes: number): void;
+  /** An upstream's list cannot be used; `list` says which one. */
+  refused(list: string, reason: string): void;
+  storeFailed(error: unknown): void;
+}
+
+export interface ListingsParts {
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly manifests: ManifestCache;
+  readonly known: KnownNames;
+  readonly negative: NegativeCache;
+  readonly clock: Clock;
+  readonly rules: FreshnessRules;
+  /** Upstreams whose `_catalog` is asked; of others only what was pulled is listed. */
+  readonly catalogs: ReadonlySet<string>;
+  /** Upstreams that clients push to through this edge. */
+  readonly pushed: ReadonlySet<string>;
+  readonly events: ListingEvents;
+}
+
+const UNKNOWN = { kind: 'unknown' } as const;
+
+/**
+ * Tags, referrers and catalogs, in the keeper. One question per page however many ask; then as with tags of manifests:
+ * fresh for a while, stale while the upstream is slow or away, gone at once when it says so.
+ */
+export class Listings {
+  readonly #parts: ListingsParts;
+  readonly #cache: ListCache;
+  readonly #questions = new SingleFlight<string, Asked>();
+
+  constructor(parts: ListingsParts) {
+    this.#parts = parts;
+    this.#cache = new ListCache(parts.clock, parts.rules);
+  }
+
+  /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does. */
+  async listing(question: ListingQuestion): Promise<ListingAnswer> {
+    const list = this.#listOf(question);
+    if (list === undefined || this.#parts.negative.has(negativeKey(list))) return UNKNOWN;
+    const fresh = list.kept('fresh');
+    if (fresh !== undefined) return found(fresh, 'hit');
+    let collapsed = true;
+    const asked = this.#questions.run(list.key, () => {
+      collapsed = false;
+      return this.#ask(list, question);
+    });
+    const { clock, rules } = this.#parts;
+    const stale = list.kept('stale');
+    const answer =
+      stale === undefined
+        ? ((await within(clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW)
+        : await within(clock, rules.deadline, asked);
+    if (answer?.kind === 'page') return found(answer.page, collapsed ? 'collapsed' : 'miss');
+    if (answer?.kind === 'unknown') return answer;
+    const shown = stale ?? (await this.#known(list));
+    return shown === undefined ? (answer ?? TOO_SLOW) : found(shown, 'stale');
+  }
+
+  async #ask(list: PagedList, question: ListingQuestion): Promise<Asked> {
+    const { events, negative } = this.#parts;
+    try {
+      const asked = await list.ask();
+      if (asked.kind === 'invalid') events.refused(list.prefix, asked.reason);
+      if (asked.kind !== 'unknown') return asked;
+      list.drop();
+      if (question.kind === 'catalog') return await this.#catalogFromHere(list);
+      negative.add(negativeKey(list));
+      return asked;
+    } catch (error) {
+      const refusal = refusalOf(error);
+      if (refusal.kind === 'invalid') events.refused(list.prefix, refusal.reason);
+      return refusal;
+    }
+  }
+
+  /** Registries like Docker Hub have no catalog for anybody: what was pulled through here is all that can be listed. */
+  async #catalogFromHere(list: PagedList): Promise<Asked> {
+    const page = (await this.#known(list)) ?? { entries: Buffer.from('[]'), next: undefined };
+    this.#cache.put(list.key, page);
+    return { kind: 'page', page };
+  }
+
+  /** A store that cannot answer leaves nothing to show; it never fails a question. */
+  async #known(list: PagedList): Promise<KeptPage | undefined> {
+    try {
+      return await list.known();
+    } catch (error) {
+      this.#parts.events.storeFailed(error);
+      return undefined;
+    }
+  }
+
+  #listOf(question: ListingQuestion): PagedList | undefined {
+    const { upstreams, known, catalogs, events } = this.#parts;
+    const received = (bytes: number): void => events.received(bytes);
+    const name = question.kind === 'catalog' ? question.upstream : question.repository.upstream;
+    const upstream = upstreams.get(name);
+    if (upstream === undefined) return undefined;
+    switch (question.kind) {
+      case 'referrers':
+        return this.#referrers(question, upstream);
+      case 'tags': {
+        const { repository, page } = question;
+        const source = {
+          prefix: `tags ${repositoryKey(repository)}`,
+          upstream,
+          repository: repository.name,
+          path: 'tags/list',
+          field: 'tags',
+          accepts: (text: string) => parseTag(text) !== undefined,
+          known: () => known.tags(repository),
+          received,
+        } as const;
+        return new NamePages(source, page, this.#cache);
+      }
+      case 'catalog': {
+        const source = {
+          prefix: `catalog ${name}`,
+          upstream: catalogs.has(name) ? upstream : undefined,
+          repository: undefined,
+          path: '_catalog',
+          field: 'repositories',
+          accepts: (text: string) => parseRepositoryName(text) !== undefined,
+          known: () => known.repositories(name),
+          received,
+        } as const;
+        return new NamePages(source, question.page, this.#cache);
+      }
+    }
+  }
+
+  #referrers(question: Extract<ListingQuestion, { kind: 'referrers' }>, upstream: Upstream): PagedList {
+    const { repository, digest, artifactType, page } = question;
+    const { manifests, pushed, events } = this.#parts;
+    const source = {
+      prefix: `referrers ${repositoryKey(repository)}@${digest}`,
+      upstream,
+      repository,
+      digest,
+      artifactType,
+      pushed: pushed.has(repository.upstream),
+      manifests,
+      received: (bytes: number): void => events.received(bytes),
+    };
+    return new ReferrerPages(source, page, this.#cache);
+  }
+
+  /** After a push or a purge: the next question asks the upstream. */
+  forget(repository: RepositoryRef): void {
+    this.#cache.drop(`tags ${repositoryKey(repository)}?`);
+    this.#cache.drop(`referrers ${repositoryKey(repository)}@`);
+  }
+}
+
+function negativeKey(list: PagedList): string {
+  return `list ${list.key}`;
+}
+
+function found(page: KeptPage, result: CacheResult): ListingAnswer {
+  return { kind: 'listing', entries: page.entries, next: page.next, result };
+}
