@@ -1,10 +1,12 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import { WriteError } from '../client-files/write-files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certs.ts';
 import { check } from './check.ts';
+import { clientConfig, CLIENTS, type Client, type ClientConfigOptions } from './client-config.ts';
 import { serve } from './serve.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
@@ -31,9 +33,27 @@ function createProgram(): Command {
   withEdgeOptions(program.command('check'))
     .description('try configuration, disk, certificates, ports and upstreams, and say what to mend')
     .action((options: EdgeOptions) => check(options));
+  addClientConfig(program.command('client-config'));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   return program;
+}
+
+function addClientConfig(command: Command): void {
+  command
+    .description('print, or write, the files that make a client pull through this edge, the CA included')
+    .addArgument(new Argument('<client>', 'what pulls').choices(CLIENTS))
+    .option('-c, --config <file>', 'configuration file (YAML)')
+    .option('--upstream <url>', 'as given to serve')
+    .option('--http <addr>', 'as given to serve')
+    .option('--https <addr>', 'as given to serve')
+    .option('--host <name[:port]>', 'what clients call the edge; by default the first of tls.names')
+    .option('--plain', 'the listener without TLS')
+    .option('--ca <file>', "the certificate of the CA to trust, in place of the local CA's")
+    .option('--write <dir>', 'write the files below a folder that stands for /')
+    .option('--force', 'replace files that are there already, keeping copies')
+    .option('--json', 'print JSON')
+    .action((client: Client, options: ClientConfigOptions) => clientConfig(client, options));
 }
 
 function addCacheCommands(cache: Command): void {
@@ -91,7 +111,7 @@ function report(error: unknown): number {
     console.error(error.message);
     return 2;
   }
-  if (error instanceof StartError || error instanceof CertificateError) {
+  if (error instanceof StartError || error instanceof CertificateError || error instanceof WriteError) {
     console.error(`pierhead: ${error.message}`);
     return 1;
   }
