@@ -48,6 +48,11 @@ export async function clientConfig(client: Client, options: ClientConfigOptions)
   );
 }
 
+/** What an operator types for the files of a client of the edge that these options start. */
+export function clientCommand({ config }: EdgeOptions): string {
+  return `pierhead client-config ${CLIENTS.join('|')}${config === undefined ? '' : ` --config ${config}`}`;
+}
+
 async function view(options: ClientConfigOptions): Promise<EdgeView> {
   const viewOptions: ViewOptions = {
     plain: options.plain === true,

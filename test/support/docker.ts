@@ -18,6 +18,8 @@ export interface DockerOptions {
   readonly mirrors: readonly string[];
   readonly certsFor?: readonly RegistryCertificates[];
   readonly insecureRegistries?: readonly string[];
+  /** What the daemon sees as `/etc/docker`, as it is; the other options then say only which hosts are near. */
+  readonly etc?: string;
 }
 
 export interface Docker extends AsyncDisposable {
@@ -48,7 +50,7 @@ export async function startDockerd(options: DockerOptions): Promise<Docker> {
   }
   try {
     await prepareFolder(folder, options);
-    const [command, ...args] = commandLine(folder);
+    const [command, ...args] = commandLine(folder, options);
     daemon = await startProcess(command, args, {
       env: environment(options),
       readyWithinMs: 60_000,
@@ -89,9 +91,10 @@ function clientOf(folder: TempFolder): Docker['docker'] {
 }
 
 async function prepareFolder(folder: TempFolder, options: DockerOptions): Promise<void> {
+  await mkdir(folder.join('client'));
+  if (options.etc !== undefined) return;
   const etc = folder.join('etc');
   await mkdir(join(etc, 'certs.d'), { recursive: true });
-  await mkdir(folder.join('client'));
   for (const { hostPort, caFile, certFile, keyFile } of options.certsFor ?? []) {
     const target = join(etc, 'certs.d', hostPort);
     await mkdir(target, { recursive: true });
@@ -107,7 +110,7 @@ async function prepareFolder(folder: TempFolder, options: DockerOptions): Promis
   await writeFile(join(etc, 'daemon.json'), JSON.stringify(daemon));
 }
 
-function commandLine(folder: TempFolder): [string, ...string[]] {
+function commandLine(folder: TempFolder, { etc = folder.join('etc') }: DockerOptions): [string, ...string[]] {
   const dockerd = [
     part('dockerd'),
     '--storage-driver=vfs',
@@ -123,7 +126,7 @@ function commandLine(folder: TempFolder): [string, ...string[]] {
   // `exec` keeps the process id through the shell, so that a signal reaches dockerd itself.
   const script = 'mkdir -p /etc/docker && mount --bind "$0" /etc/docker && exec "$@"';
   const unshare = findPart('unshare') ?? 'unshare';
-  return [unshare, '--mount', '--propagation', 'private', 'sh', '-c', script, folder.join('etc'), ...dockerd];
+  return [unshare, '--mount', '--propagation', 'private', 'sh', '-c', script, etc, ...dockerd];
 }
 
 /**
