@@ -78,12 +78,16 @@ function addressesOf(edge: ClientEdge, mirror: string | undefined): Set<string> 
   return new Set([mirror, ...ways].filter((address) => address !== undefined));
 }
 
-/** A mirror may be plain by its URL; the address in an image's name has no scheme, which is what the other list is for. */
+/**
+ * A mirror may be plain by its URL; the address in an image's name has no scheme, which is what the other list is for.
+ * Docker itself takes the scheme off there, with a warning. BuildKit in dockerd 20.10 needs it: it drops the mirror's
+ * scheme, tries TLS, and fails the build instead of going on to Docker Hub.
+ */
 function settingsOf(edge: ClientEdge, mirror: string | undefined, addresses: Set<string>): Settings {
   const plain = edge.scheme === 'http' && !edge.loopback;
   return {
     ...(mirror === undefined ? {} : { 'registry-mirrors': [urlOf(edge, mirror)] }),
-    ...(plain ? { 'insecure-registries': [...addresses] } : {}),
+    ...(plain ? { 'insecure-registries': [...addresses].map((address) => urlOf(edge, address)) } : {}),
   };
 }
 

@@ -87,7 +87,8 @@ export async function startDockerd(options: DockerOptions): Promise<Docker> {
 
 function clientOf(folder: TempFolder): Docker['docker'] {
   const args = ['--config', folder.join('client'), '--host', `unix://${folder.join('socket')}`];
-  return (...rest) => runProcess(part('docker'), [...args, ...rest], { env: { HOME: folder.path } });
+  return (...rest) =>
+    runProcess(part('docker'), [...args, ...rest], { env: { HOME: folder.path, DOCKER_BUILDKIT: '1' } });
 }
 
 async function prepareFolder(folder: TempFolder, options: DockerOptions): Promise<void> {
