@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { tempFolder } from '../support/temp.ts';
@@ -8,6 +8,7 @@ interface Printed {
   readonly files: { readonly path: string; readonly content: string }[];
   readonly notes: string[];
   readonly warnings: string[];
+  readonly written?: unknown;
 }
 
 const cwd = tempFolder(t, 'client-config');
@@ -44,29 +45,23 @@ void t.test('every client: what is printed is what JSON says and what is written
   });
   const ca = readFileSync(join(cwd, 'certs/ca.crt'), 'utf8');
   for (const client of ['docker', 'containerd', 'podman', 'buildkit']) {
-    const { files, notes, warnings } = JSON.parse(await succeeds(t, client, '--json')) as Printed;
-    t.same(warnings, []);
-    const blocks = files.map(({ path, content }) => `==> ${path} <==\n${content}`);
-    t.equal(
-      await succeeds(t, client),
-      `${[...blocks.map((block) => block.trimEnd()), ...notes].join('\n\n')}\n`,
-    );
-    t.equal(files.at(-1)?.content, ca, 'the CA included');
-
     const root = tempFolder(t);
-    const written = await succeeds(t, client, '--write', root);
-    for (const { path, content } of files) {
-      t.equal(readFileSync(join(root, path), 'utf8'), content, path);
-      t.match(written, `written    ${join(root, path)}\n`);
-    }
-    t.match(await succeeds(t, client, '--write', root), `unchanged  ${join(root, files[0]?.path ?? '')}\n`);
+    const printed = JSON.parse(await succeeds(t, client, '--json', '--write', root)) as Printed;
+    const { files, notes, warnings } = printed;
+    t.same(warnings, []);
+    t.equal(files.at(-1)?.content, ca, 'the CA included');
+    for (const { path, content } of files) t.equal(readFileSync(join(root, path), 'utf8'), content, path);
+    const outcomes = files.map(({ path }) => ({ file: join(root, path), outcome: 'written' }));
+    t.same(printed.written, outcomes);
+    const blocks = files.map(({ path, content }) => `==> ${path} <==\n${content}`.trimEnd());
+    t.equal(await succeeds(t, client), `${[...blocks, ...notes].join('\n\n')}\n`);
   }
 });
 
 void t.test('an existing daemon.json: added to, or refused by name', async (t) => {
   const root = tempFolder(t);
-  await succeeds(t, 'docker', '--write', root);
   const file = join(root, 'etc/docker/daemon.json');
+  mkdirSync(join(file, '..'), { recursive: true });
   writeFileSync(file, '{ "debug": true }');
   t.match(await succeeds(t, 'docker', '--write', root), `merged     ${file} (before: ${file}.bak)\n`);
   t.same(JSON.parse(readFileSync(file, 'utf8')), {
@@ -85,12 +80,13 @@ void t.test('an existing daemon.json: added to, or refused by name', async (t) =
 });
 
 void t.test('the address, the listener and the CA can be said', async (t) => {
-  t.match(await succeeds(t, 'docker', '--host', 'edge.example:443'), '"https://edge.example:443"');
   t.match(await succeeds(t, 'docker', '--https', '10.0.0.5:7443'), '"https://edge.example:7443"');
   t.match(await succeeds(t, 'docker', '--plain', '--http', '0.0.0.0:80'), '"http://edge.example:80"');
   const key = readFileSync(join(cwd, 'certs/ca.key'), 'utf8');
   writeFileSync(join(cwd, 'both.pem'), key + readFileSync(join(cwd, 'certs/ca.crt'), 'utf8'));
-  const { files } = JSON.parse(await succeeds(t, 'docker', '--json', '--ca', 'both.pem')) as Printed;
+  const said = ['--host', 'edge.example:443', '--ca', 'both.pem', '--json'];
+  const { files } = JSON.parse(await succeeds(t, 'docker', ...said)) as Printed;
+  t.match(files[0]?.content, '"https://edge.example:443"');
   t.equal(files.at(-1)?.content, readFileSync(join(cwd, 'certs/ca.crt'), 'utf8'), 'never a key');
 });
 
@@ -108,11 +104,7 @@ void t.test('what is not understood: exit 2, and what to do', async (t) => {
     [['dockre'], /'dockre' is invalid.*docker, containerd, podman, buildkit/],
     [['docker', '--force'], /--force .* needs --write DIR/],
     [['docker', '--host', 'a b'], /--host: got "a b"; takes NAME, NAME:PORT/],
-    [['docker', '--host', '::1'], /--host: got "::1"; takes .*\[IPV6\]/],
-    [['docker', '--host', 'edge:0'], /--host: got "edge:0"/],
     [['docker', '--https', 'off'], /listen\.https is off: .*--plain/],
-    [['docker', '--plain', '--http', 'off'], /listen\.http is off/],
-    [['docker', '--ca', 'absent.crt'], /--ca: the file .*absent\.crt does not exist/],
     [['docker', '--ca', 'certs/ca.key'], /--ca: .* is not a file with PEM certificates/],
     [['podman', '--host', '[::1]:5443'], /podman takes no IPv6 address/],
   ] as const) {
