@@ -6,6 +6,7 @@ import {
   type CertificateDescription,
 } from '../tls/describe-certificates.ts';
 import { ensureCertificates } from '../tls/ensure-certificates.ts';
+import { clientCommand } from './client-config.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
 
 const DONE = {
@@ -16,16 +17,12 @@ const DONE = {
 } as const;
 
 export async function certsInit(options: EdgeOptions): Promise<void> {
-  const { tls, listen } = configOf(options);
+  const { tls } = configOf(options);
   const state = await ensureCertificates({ ...tls, hostname: hostname(), clock: systemClock });
   console.log(DONE[state.made]);
   if (state.warning !== undefined) console.log(state.warning);
   await show(tls.cert);
-  if (state.caFile !== undefined) {
-    console.log(
-      `\n${clientTrustHint(state.caFile, `${tls.names[0] ?? 'localhost'}:${listen.https?.port ?? 5443}`)}`,
-    );
-  }
+  if (state.caFile !== undefined) console.log(`\n${clientTrustHint(state.caFile, clientCommand(options))}`);
 }
 
 export async function certsShow(options: EdgeOptions): Promise<void> {

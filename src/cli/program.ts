@@ -1,4 +1,5 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import { WriteError } from '../client-files/write-files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
@@ -7,6 +8,7 @@ import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certs.ts';
 import { check } from './check.ts';
 import { health } from './health.ts';
+import { clientConfig, CLIENTS, type Client, type ClientConfigOptions } from './client-config.ts';
 import { serve } from './serve.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
@@ -36,6 +38,7 @@ function createProgram(): Command {
   withEdgeOptions(program.command('health'))
     .description('ask the edge that runs on this configuration whether it serves: exit 0 or 1')
     .action((options: EdgeOptions) => health(options));
+  addClientConfig(program.command('client-config'));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   program
@@ -45,6 +48,23 @@ function createProgram(): Command {
     .description('follow the chain of an audit log through its files, oldest first; exit 1 when it is broken')
     .action((files: string[]) => auditVerify(files));
   return program;
+}
+
+function addClientConfig(command: Command): void {
+  command
+    .description('print, or write, the files that make a client pull through this edge, the CA included')
+    .addArgument(new Argument('<client>', 'what pulls').choices(CLIENTS))
+    .option('-c, --config <file>', 'configuration file (YAML)')
+    .option('--upstream <url>', 'as given to serve')
+    .option('--http <addr>', 'as given to serve')
+    .option('--https <addr>', 'as given to serve')
+    .option('--host <name[:port]>', 'what clients call the edge; by default the first of tls.names')
+    .option('--plain', 'the listener without TLS')
+    .option('--ca <file>', "the certificate of the CA to trust, in place of the local CA's")
+    .option('--write <dir>', 'write the files below a folder that stands for /')
+    .option('--force', 'replace files that are there already, keeping copies')
+    .option('--json', 'print JSON')
+    .action((client: Client, options: ClientConfigOptions) => clientConfig(client, options));
 }
 
 function addCacheCommands(cache: Command): void {
@@ -102,7 +122,7 @@ function report(error: unknown): number {
     console.error(error.message);
     return 2;
   }
-  if (error instanceof StartError || error instanceof CertificateError) {
+  if (error instanceof StartError || error instanceof CertificateError || error instanceof WriteError) {
     console.error(`pierhead: ${error.message}`);
     return 1;
   }

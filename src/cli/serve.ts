@@ -1,6 +1,7 @@
 import { startEdge, type Edge } from '../app.ts';
 import type { Config, ListenAddress } from '../config/config.ts';
 import { clientTrustHint } from '../tls/describe-certificates.ts';
+import { clientCommand } from './client-config.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
 import { version } from './version.ts';
 
@@ -13,7 +14,7 @@ export async function serve(options: EdgeOptions): Promise<void> {
   process.on('SIGHUP', () => {
     edge.reload().catch((error: unknown) => console.error('pierhead: not reloaded:', messageOf(error)));
   });
-  console.error(greeting(config, edge));
+  console.error(greeting(config, edge, options));
   await stopped;
   await edge.stop();
   // Timers and sockets of libraries must not keep a stopped edge alive.
@@ -34,7 +35,7 @@ function untilTold(): Promise<void> {
   });
 }
 
-function greeting(config: Config, { listen, certificates }: Edge): string {
+function greeting(config: Config, { listen, certificates }: Edge, options: EdgeOptions): string {
   const { http, https, admin } = listen;
   const lines = [`Pierhead ${version()} serves ${config.upstreams.map(({ name }) => name).join(', ')}`];
   if (http !== undefined) lines.push(`  http   ${urlOf('http', http)}`);
@@ -43,18 +44,13 @@ function greeting(config: Config, { listen, certificates }: Edge): string {
   lines.push(`  data   ${config.storage.path}`);
   const mirror = http === undefined ? https && urlOf('https', https) : urlOf('http', http);
   if (mirror !== undefined) {
-    lines.push('', 'Docker on this host: put this into /etc/docker/daemon.json and restart docker:');
-    lines.push(`  { "registry-mirrors": ["${mirror}"] }`);
+    const setting = `{ "registry-mirrors": ["${mirror}"] }`;
+    lines.push('', `Docker on this host: ${setting} in /etc/docker/daemon.json, and restart docker.`);
   }
-  if (
-    certificates !== undefined &&
-    certificates.made !== 'none' &&
-    certificates.caFile !== undefined &&
-    https
-  ) {
-    const name = config.tls.names[0] ?? 'localhost';
-    lines.push('', clientTrustHint(certificates.caFile, `${name}:${https.port}`));
-  }
+  const command = clientCommand(options);
+  if (certificates !== undefined && certificates.made !== 'none' && certificates.caFile !== undefined)
+    lines.push('', clientTrustHint(certificates.caFile, command));
+  else lines.push(`Other clients: ${command}`);
   return lines.join('\n');
 }
 

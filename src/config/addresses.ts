@@ -75,7 +75,8 @@ function covers(wildcard: string, host: string): boolean {
   return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));
 }
 
-function splitHostPort(text: string): { host: string; port: number | undefined } | undefined {
+/** Lower case, IPv6 without brackets. */
+export function splitHostPort(text: string): { host: string; port: number | undefined } | undefined {
   const bracketed = BRACKETED.exec(text);
   const match = bracketed ?? PLAIN.exec(text);
   if (match === null) return undefined;

@@ -142,26 +142,9 @@ function oneLine(name: string | undefined): string {
   return (name ?? '').split('\n').join(', ');
 }
 
-/**
- * What to install where, so that clients trust the local CA: plain text for the operator.
- * `address` is what clients call the edge, such as `edge.example:5443`; the port belongs to the folder names.
- */
-export function clientTrustHint(caFile: string, address: string): string {
-  return `Clients trust this edge once they have its CA certificate, ${caFile} (never ca.key):
-
-  docker      copy it to /etc/docker/certs.d/${address}/ca.crt; no restart is needed. Docker does not read that
-              folder for loopback addresses and for insecure-registries, and with the containerd image store
-              (the default of a fresh Docker 29) not for mirrors: use the system's store there.
-  containerd  copy it to /etc/containerd/certs.d/${address}/ca.crt, and name it in the hosts.toml of the registry
-              that is mirrored:
-                [host."https://${address}"]
-                  capabilities = ["pull", "resolve"]
-                  ca = "/etc/containerd/certs.d/${address}/ca.crt"
-  podman      copy it to /etc/containers/certs.d/${address}/ca.crt; the same for skopeo, buildah and CRI-O.
-  the system  Debian, Ubuntu: copy it to /usr/local/share/ca-certificates/pierhead.crt and run update-ca-certificates.
-              Fedora, RHEL: copy it to /etc/pki/ca-trust/source/anchors/pierhead.crt and run update-ca-trust.
-              Docker and containerd read the system's store on start only: restart them after.
-
-A client that does not trust the edge mostly goes to the registry itself without a word: check the edge's log.
-`;
+/** For the operator, as soon as there is a local CA. `command` prints or writes the files of a client. */
+export function clientTrustHint(caFile: string, command: string): string {
+  return `Clients trust this edge once they have its CA certificate, ${caFile} (never ca.key). Each client's files, with it:
+  ${command}
+A client that does not trust the edge mostly goes to the registry itself without a word: check the edge's log.`;
 }

@@ -12,6 +12,7 @@ void t.test('help: what there is, and what each takes', async (t) => {
     [['help'], 'serve', 'check', 'cache', 'certs'],
     [['serve', '--help'], '--config', '--data', '--upstream', '--http', '--https', '--admin', '--workers'],
     [['check', '--help'], '--config', '--upstream'],
+    [['client-config', '--help'], 'docker', '--host', '--plain', '--ca', '--write', '--force', '--json'],
     [['cache', '--help'], 'ls', 'stats', 'purge'],
     [['cache', 'ls', '--help'], '--json', '--data'],
     [['cache', 'stats', '--help'], '--json', '--data'],

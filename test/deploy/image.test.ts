@@ -22,7 +22,7 @@ async function run(docker: Docker, ...args: string[]): Promise<string> {
 }
 
 void t.test('the image of the Dockerfile', { timeout: 280_000 }, async (t) => {
-  const docker = await startDockerd({ mirrors: [], storageDriver: 'auto' });
+  const docker = await startDockerd({ mirrors: [], storageDriver: 'auto', builder: 'classic' });
   t.teardown(() => docker.stop());
   const folder = new TempFolder('stand-ins');
   t.teardown(() => folder.remove());

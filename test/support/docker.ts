@@ -23,6 +23,10 @@ export interface DockerOptions {
   readonly insecureRegistries?: readonly string[];
   /** `vfs` works everywhere and copies each layer; `auto` lets docker choose, which builds of many layers need. */
   readonly storageDriver?: 'vfs' | 'auto';
+  /** Of `docker build`; BuildKit by default. The classic one takes base images that no registry has. */
+  readonly builder?: 'buildkit' | 'classic';
+  /** What the daemon sees as `/etc/docker`, as it is; the other options then say only which hosts are near. */
+  readonly etc?: string;
 }
 
 export interface Docker extends AsyncDisposable {
@@ -46,14 +50,14 @@ export interface Docker extends AsyncDisposable {
 export async function startDockerd(options: DockerOptions): Promise<Docker> {
   const folder = new TempFolder('docker');
   let daemon: RunningProcess | undefined;
-  const client = clientOf(folder);
+  const client = clientOf(folder, options.builder);
   async function stop(): Promise<void> {
     await daemon?.stop(30_000);
     await folder.remove();
   }
   try {
     await prepareFolder(folder, options);
-    const [command, ...args] = commandLine(folder, options.storageDriver ?? 'vfs');
+    const [command, ...args] = commandLine(folder, options);
     daemon = await startProcess(command, args, {
       env: environment(options),
       readyWithinMs: 60_000,
@@ -88,17 +92,17 @@ export async function startDockerd(options: DockerOptions): Promise<Docker> {
   };
 }
 
-function clientOf(folder: TempFolder): Docker['docker'] {
+function clientOf(folder: TempFolder, builder: DockerOptions['builder']): Docker['docker'] {
   const args = ['--config', folder.join('client'), '--host', `unix://${folder.join('socket')}`];
-  // The daemon's own builder: BuildKit would want a component that Debian's package lacks.
-  const env = { HOME: folder.path, DOCKER_BUILDKIT: '0' };
+  const env = { HOME: folder.path, DOCKER_BUILDKIT: builder === 'classic' ? '0' : '1' };
   return (...rest) => runProcess(part('docker'), [...args, ...rest], { env, timeoutMs: CLIENT_TIMEOUT_MS });
 }
 
 async function prepareFolder(folder: TempFolder, options: DockerOptions): Promise<void> {
+  await mkdir(folder.join('client'));
+  if (options.etc !== undefined) return;
   const etc = folder.join('etc');
   await mkdir(join(etc, 'certs.d'), { recursive: true });
-  await mkdir(folder.join('client'));
   for (const { hostPort, caFile, certFile, keyFile } of options.certsFor ?? []) {
     const target = join(etc, 'certs.d', hostPort);
     await mkdir(target, { recursive: true });
@@ -114,7 +118,10 @@ async function prepareFolder(folder: TempFolder, options: DockerOptions): Promis
   await writeFile(join(etc, 'daemon.json'), JSON.stringify(daemon));
 }
 
-function commandLine(folder: TempFolder, storageDriver: 'vfs' | 'auto'): [string, ...string[]] {
+function commandLine(
+  folder: TempFolder,
+  { etc = folder.join('etc'), storageDriver = 'vfs' }: DockerOptions,
+): [string, ...string[]] {
   const dockerd = [
     part('dockerd'),
     ...(storageDriver === 'auto' ? [] : [`--storage-driver=${storageDriver}`]),
@@ -130,7 +137,7 @@ function commandLine(folder: TempFolder, storageDriver: 'vfs' | 'auto'): [string
   // `exec` keeps the process id through the shell, so that a signal reaches dockerd itself.
   const script = 'mkdir -p /etc/docker && mount --bind "$0" /etc/docker && exec "$@"';
   const unshare = findPart('unshare') ?? 'unshare';
-  return [unshare, '--mount', '--propagation', 'private', 'sh', '-c', script, folder.join('etc'), ...dockerd];
+  return [unshare, '--mount', '--propagation', 'private', 'sh', '-c', script, etc, ...dockerd];
 }
 
 /**
