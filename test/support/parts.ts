@@ -7,6 +7,7 @@ const PARTS = {
   docker: { package: 'docker.io', version: ['--version'] },
   dockerd: { package: 'docker.io', version: ['--version'] },
   containerd: { package: 'containerd', version: ['--version'] },
+  ctr: { package: 'containerd', version: ['--version'] },
   skopeo: { package: 'skopeo', version: ['--version'] },
   'docker-registry': { package: 'docker-registry', version: ['--version'] },
   'redis-server': { package: 'redis-server', version: ['--version'] },
@@ -37,7 +38,8 @@ export function part(name: PartName): string {
 export function missing(...names: PartName[]): string | false {
   const absent = names.filter((name) => findPart(name) === undefined);
   if (absent.length > 0) return `not on this machine: ${absent.join(', ')}`;
-  return names.includes('dockerd') && process.getuid?.() !== 0 ? 'dockerd needs root' : false;
+  const privileged = names.find((name) => name === 'dockerd' || name === 'containerd');
+  return privileged !== undefined && process.getuid?.() !== 0 ? `${privileged} needs root` : false;
 }
 
 export function packagesOf(names: readonly PartName[]): string[] {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { startCentral } from './central.ts';
 import { get } from './clients.ts';
+import { startContainerd } from './containerd.ts';
 import { startDockerd } from './docker.ts';
 import { createImage, createIndex, pushImage } from './images.ts';
 import { missing } from './parts.ts';
@@ -153,5 +154,34 @@ void t.test(
     await using wary = await startDockerd({ mirrors: [central.url] });
     await t.rejects(wary.pull('app'));
     t.match(wary.log, /unknown authority/);
+  },
+);
+
+void t.test(
+  'containerd pulls and unpacks through the mirror of a hosts.toml',
+  { skip: missing('containerd', 'ctr') },
+  async (t) => {
+    await using central = await startCentral();
+    const image = createImage({ layers: [40_000, 3000], format: 'oci' });
+    central.addImage('team/app', 'v1', image);
+    const hostsDir = tempFolder(t);
+    await mkdir(join(hostsDir, 'registry.test'));
+    const mirror = `[host."${central.url}"]\n  capabilities = ["pull", "resolve"]\n`;
+    await writeFile(join(hostsDir, 'registry.test', 'hosts.toml'), mirror);
+    const containerd = await startContainerd();
+    t.teardown(() => containerd.stop());
+
+    await containerd.pull('registry.test/team/app:v1', { hostsDir });
+    t.equal(await containerd.imageDigest('registry.test/team/app:v1'), image.digest);
+    t.ok(central.log.every(({ query }) => query.get('ns') === 'registry.test'));
+    await containerd.remove('registry.test/team/app:v1');
+    t.equal(await containerd.imageDigest('registry.test/team/app:v1'), undefined);
+    await t.rejects(
+      containerd.pull('registry.test/team/other:v1', { hostsDir }),
+      /registry\.test\/team\/other/,
+    );
+    await containerd.stop();
+    t.notOk(existsSync(containerd.dir));
+    t.notOk(existsSync(`/proc/${containerd.pid}`));
   },
 );
