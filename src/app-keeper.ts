@@ -8,6 +8,7 @@ import { Inventory } from './cache/inventory.ts';
 import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
 import { Listings } from './cache/listings.ts';
+import { rulesByUpstream } from './cache/manifests/freshness.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import { tokenRecords } from './cache/token-records.ts';
@@ -103,10 +104,11 @@ export class EdgeKeeper {
       ]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
+    const rulesOf = rulesByUpstream(config.upstreams);
     const shared = {
       upstreams: this.#upstreams,
       links,
-      negative: new NegativeCache(clock, config.freshness.negative),
+      negative: new NegativeCache(clock, (upstream) => rulesOf(upstream).negative),
       clock,
     };
     this.#blobs = new BlobCache({
@@ -125,7 +127,7 @@ export class EdgeKeeper {
         ...shared,
         manifests,
         metadata: metadata.store,
-        rules: config.freshness,
+        rulesOf,
         events: events.manifests(),
       }),
       listings: new Listings(this.#upstreams),

@@ -103,7 +103,7 @@ export class CacheSite {
       },
       { maxBytes: options.maxBytes ?? 1e12, highWatermark: options.highWatermark ?? 0.9 },
     );
-    const negative = new NegativeCache(clock, RULES.negative);
+    const negative = new NegativeCache(clock, () => this.rules.negative);
     const shared = { upstreams, links: this.links, negative, clock };
     this.blobs = new BlobCache({
       ...shared,
@@ -119,7 +119,7 @@ export class CacheSite {
       ...shared,
       manifests: this.manifests,
       metadata: this.store,
-      rules: this.rules,
+      rulesOf: () => this.rules,
       events: {
         received: () => undefined,
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
@@ -170,7 +170,7 @@ export class CacheSite {
       metadata: this.store,
       files: this.files,
       clock: this.#options.clock ?? systemClock,
-      rules: this.rules,
+      rulesOf: () => this.rules,
       storeFailed: (error) => this.#note(`store failed ${String(error)}`),
     });
     const edge = new EdgeCache(local, session, this.files, new ReadBudget(48 * MiB));
