@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { HOST_FORM, parseHost, parseUpstreamName, UPSTREAM_NAME_FORM } from './addresses.ts';
 import type { FreshnessConfig, UpstreamConfig } from './config.ts';
 import { DOCKER_HUB } from './defaults.ts';

@@ -19,6 +19,7 @@ const DEFAULT_TTL = seconds(300);
 const SHORTEST_TTL = seconds(1);
 const LONGEST_TTL = seconds(24 * 3600);
 const HELPER_FORM = 'the NAME of a docker-credential-NAME on the PATH';
+const SERVER_FORM = 'what the helper knows the registry as: a host or a URL, without user info';
 const EXEC_FORM = 'the program and its arguments, a text each (a number needs quotes)';
 const KINDS = ['password', 'helper', 'exec'] as const;
 /** What may stand beside each of those. */
@@ -41,8 +42,8 @@ export function credentialsSchema(surroundings: Surroundings) {
   return section({
     username: text.optional(),
     password: field((input) => readSecret(input, surroundings)).optional(),
-    helper: textField(parseHelper, HELPER_FORM).optional(),
-    server: text.optional(),
+    helper: matching(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, HELPER_FORM).optional(),
+    server: matching(/^[^\s@?#]+$/, SERVER_FORM).optional(),
     exec: listOf(argument, EXEC_FORM)
       .min(1, { error: `is empty; takes ${EXEC_FORM}` })
       .optional(),
@@ -76,8 +77,13 @@ function serverOf([first = '']: readonly string[]): string {
   return host === DOCKER_HUB.host ? 'https://index.docker.io/v1/' : host;
 }
 
-function parseHelper(text: string): string | undefined {
-  return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(text) ? text : undefined;
+/** What is refused may be a secret in the wrong place. */
+function matching(pattern: RegExp, takes: string) {
+  return field((input) =>
+    typeof input === 'string' && pattern.test(input)
+      ? { value: input }
+      : { problem: refusalOfKind(input, takes) },
+  );
 }
 
 function parseTtl(text: string): Milliseconds | undefined {
