@@ -11,6 +11,8 @@ import type { Stored } from './store/blob-index.ts';
 import type { UpstreamEvents } from './upstream/upstream.ts';
 
 const WARN_INTERVAL = seconds(60);
+/** With less than this part of an upstream's quota left, the operator is told. */
+const LOW_QUOTA = 0.1;
 
 /** What the keeper's parts tell of themselves, counted and logged. */
 export class KeeperEvents {
@@ -91,6 +93,21 @@ export class KeeperEvents {
         metrics.upstreamDuration.observe({ upstream, status }, took / 1000),
       failed: (upstream, kind) => metrics.upstreamFailures.inc({ upstream, kind }),
       tokenFetched: (upstream, outcome) => metrics.tokens.inc({ upstream, outcome }),
+      tokenAnswered: (upstream, took) => metrics.tokenDuration.observe({ upstream }, took / 1000),
+      credentialsFailed: (upstream, kind, reason) => {
+        metrics.credentialFailures.inc({ upstream, kind });
+        this.#seldom.run(`credentials ${kind} of ${upstream}`, (leftOut) =>
+          this.#log.error({ upstream, kind, reason, leftOut }, 'no usable credentials'),
+        );
+      },
+      quota: (upstream, { limit, remaining }) => {
+        metrics.quotaLimit.set({ upstream }, limit);
+        metrics.quotaRemaining.set({ upstream }, remaining);
+        if (remaining >= limit * LOW_QUOTA) return;
+        this.#seldom.run(`quota of ${upstream}`, (leftOut) =>
+          this.#log.warn({ upstream, limit, remaining, leftOut }, 'the quota of pulls is nearly used up'),
+        );
+      },
       state: (upstream, url, healthy) =>
         this.#log.warn({ upstream, origin: new URL(url).origin, healthy }, 'upstream health changed'),
     };

@@ -10,6 +10,7 @@ import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
 import { KnownNames } from './cache/listings/known-names.ts';
 import { Listings } from './cache/listings/listings.ts';
+import { rulesByUpstream } from './cache/manifests/freshness.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import { tokenRecords } from './cache/token-records.ts';
@@ -108,10 +109,11 @@ export class EdgeKeeper {
       ]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
+    const rulesOf = rulesByUpstream(config.upstreams);
     const shared = {
       upstreams: this.#upstreams,
       links,
-      negative: new NegativeCache(clock, config.freshness.negative),
+      negative: new NegativeCache(clock, (upstream) => rulesOf(upstream).negative),
       clock,
     };
     this.#blobs = new BlobCache({
@@ -128,7 +130,7 @@ export class EdgeKeeper {
       ...shared,
       manifests,
       metadata: metadata.store,
-      rules: config.freshness,
+      rulesOf,
       events: events.manifests(),
     });
     this.core = new KeeperCore({
@@ -137,8 +139,8 @@ export class EdgeKeeper {
       listings: new Listings({
         ...shared,
         manifests: manifestCache,
-        known: new KnownNames(metadata.store, clock, config.freshness),
-        rules: config.freshness,
+        known: new KnownNames(metadata.store, clock, rulesOf),
+        rulesOf,
         catalogs: new Set(config.upstreams.filter(asksCatalog).map(({ name }) => name)),
         pushed: new Set(config.upstreams.filter(({ push }) => push).map(({ name }) => name)),
         events: events.listings(),

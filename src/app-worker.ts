@@ -3,6 +3,7 @@ import { IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
+import { rulesByUpstream } from './cache/manifests/freshness.ts';
 import { serveKeeper } from './cluster/worker-channel.ts';
 import type { AccessConfig, FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
 import { MiB, seconds, type Milliseconds } from './lib/brand.ts';
@@ -25,8 +26,7 @@ export interface WorkerSettings {
   readonly http: ListenAddress | null;
   readonly https: (ListenAddress & TlsSettings) | null;
   readonly storagePath: string;
-  readonly upstreams: readonly UpstreamNames[];
-  readonly freshness: FreshnessConfig;
+  readonly upstreams: readonly (UpstreamNames & { readonly freshness: FreshnessConfig })[];
   readonly access: AccessConfig;
   readonly logLevel: LogLevel;
   /** Whether accesses go on record. */
@@ -72,7 +72,7 @@ export class EdgeWorker {
       metadata,
       files,
       clock: systemClock,
-      rules: settings.freshness,
+      rulesOf: rulesByUpstream(settings.upstreams),
       storeFailed: (err) =>
         seldom.run('store', (leftOut) => log.warn({ err, leftOut }, 'the store cannot be read')),
     });

@@ -208,14 +208,14 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
         ? null
         : { ...listen.https, cert: pair.certPem, key: pair.keyPem, minVersion: tls.minVersion },
     storagePath: config.storage.path,
-    upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, catalog }) => ({
+    upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, freshness, catalog }) => ({
       name,
       hosts,
+      freshness,
       default: isDefault,
       officialNamespace: urls.some((url) => new URL(url).host === DOCKER_HUB.host) ? 'library' : undefined,
       catalog: catalog === true,
     })),
-    freshness: config.freshness,
     access: config.access,
     logLevel: config.log.level,
     audit: config.audit.to !== null,

@@ -7,7 +7,7 @@ import type { Tag } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { BlobFiles, OpenFile } from '../store/blob-files.ts';
 import type { LocalMetadata, Table } from '../store/metadata-store.ts';
-import { ageOf, decodeTag, tagKey, type FreshnessRules } from './manifests/freshness.ts';
+import { ageOf, decodeTag, tagKey, type RulesOf } from './manifests/freshness.ts';
 import { isLinked } from './links.ts';
 import { decodeManifest, type ManifestEntry } from './manifests/manifest-store.ts';
 
@@ -22,7 +22,7 @@ export interface LocalCacheParts {
   readonly metadata: LocalMetadata;
   readonly files: BlobFiles;
   readonly clock: Clock;
-  readonly rules: FreshnessRules;
+  readonly rulesOf: RulesOf;
   readonly storeFailed: (error: unknown) => void;
 }
 
@@ -52,7 +52,8 @@ export class LocalCache {
     const value = this.#read('tags', tagKey(repository, tag));
     const record = value && decodeTag(value);
     if (record === undefined) return undefined;
-    if (ageOf(record, this.#parts.clock.now(), this.#parts.rules) !== 'fresh') return undefined;
+    const { clock, rulesOf } = this.#parts;
+    if (ageOf(record, clock.now(), rulesOf(repository.upstream)) !== 'fresh') return undefined;
     return this.manifestByDigest(repository, record.digest);
   }
 

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { Milliseconds } from '../lib/brand.ts';
+import { ms, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 
 /** Bounded, so that random names cannot grow it. */
@@ -9,21 +9,21 @@ const MAX_ENTRIES = 10_000;
 export class NegativeCache {
   readonly #absent: LRUCache<string, Milliseconds>;
   readonly #clock: Clock;
-  readonly #lifetime: Milliseconds;
+  readonly #lifetimeOf: (upstream: string) => Milliseconds;
 
-  constructor(clock: Clock, lifetime: Milliseconds) {
+  constructor(clock: Clock, lifetimeOf: (upstream: string) => Milliseconds) {
     this.#absent = new LRUCache({ max: MAX_ENTRIES });
     this.#clock = clock;
-    this.#lifetime = lifetime;
+    this.#lifetimeOf = lifetimeOf;
   }
 
   has(key: string): boolean {
-    const since = this.#absent.get(key);
-    return since !== undefined && this.#clock.monotonic() - since < this.#lifetime;
+    const until = this.#absent.get(key);
+    return until !== undefined && this.#clock.monotonic() < until;
   }
 
-  add(key: string): void {
-    this.#absent.set(key, this.#clock.monotonic());
+  add(key: string, upstream: string): void {
+    this.#absent.set(key, ms(this.#clock.monotonic() + this.#lifetimeOf(upstream)));
   }
 
   delete(key: string): void {

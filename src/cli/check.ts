@@ -9,6 +9,7 @@ import { StoreLayout } from '../store/layout.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
 import { describeCertificates } from '../tls/describe-certificates.ts';
 import { readPair } from '../tls/certificate-files.ts';
+import { createCredentialSource } from '../upstream/credentials/create-source.ts';
 import { UpstreamClient } from '../upstream/upstream-client.ts';
 import { UpstreamError } from '../upstream/upstream.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
@@ -106,6 +107,7 @@ async function checkListener(
 /** Asks for something that need not exist: any answer but a failure says that the upstream can be asked. */
 async function checkUpstream(options: UpstreamConfig, report: Report): Promise<void> {
   const what = `upstream ${options.name}`;
+  if (!(await checkCredentials(options, report))) return;
   const repository = parseRepositoryName('library/alpine');
   if (repository === undefined) return;
   const client = new UpstreamClient(options, { clock: systemClock, tokens: NO_TOKENS });
@@ -122,6 +124,32 @@ async function checkUpstream(options: UpstreamConfig, report: Report): Promise<v
     report('warn', what, `${error.message}: ${advice}`);
   } finally {
     await client.close();
+  }
+}
+
+/** Runs the program that gives them, if one does, and says whose they are. False when there is nothing to ask with. */
+async function checkCredentials({ name, credentials }: UpstreamConfig, report: Report): Promise<boolean> {
+  if (credentials === undefined || 'password' in credentials) return true;
+  const what = `credentials ${name}`;
+  const source = createCredentialSource(name, credentials, {
+    clock: systemClock,
+    onFailure: () => undefined,
+  });
+  const program = 'helper' in credentials ? `docker-credential-${credentials.helper}` : credentials.exec.file;
+  try {
+    const given = await source.get();
+    if (given === undefined) return true;
+    const whose = 'identityToken' in given ? 'an identity token' : `those of ${given.username}`;
+    const until =
+      given.expiresAt === undefined
+        ? `asked again after ${credentials.ttl / 1000} s`
+        : `they expire at ${new Date(given.expiresAt).toISOString()}`;
+    report('ok', what, `${program} gives ${whose}; ${until}`);
+    return true;
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    report('fail', what, `${error.message}: run it by hand as the user of the edge`);
+    return false;
   }
 }
 

@@ -46,6 +46,24 @@ export interface Credentials {
   readonly password: string;
 }
 
+interface CredentialProgram {
+  /** The whole environment of the program. */
+  readonly env: Readonly<Record<string, string>>;
+  /** How long what it gave is used when it does not say so itself. */
+  readonly ttl: Milliseconds;
+}
+
+/** Where an upstream's credentials come from: the file, a docker credential helper, a program. */
+export type UpstreamCredentials =
+  | Credentials
+  | (CredentialProgram & { readonly helper: string; readonly server: string })
+  | (CredentialProgram & {
+      /** An absolute path, or a name for the `PATH`. */
+      readonly exec: { readonly file: string; readonly args: readonly string[] };
+      /** Set: the program prints the password alone. */
+      readonly username?: string;
+    });
+
 export interface UpstreamConfig {
   readonly name: string;
   /** At least one, in order of preference; http or https, no user info, no query, no slash at the end. */
@@ -54,11 +72,13 @@ export interface UpstreamConfig {
   readonly hosts: readonly string[];
   /** True for exactly one upstream. */
   readonly default: boolean;
-  readonly credentials?: Credentials;
+  readonly credentials?: UpstreamCredentials;
   /** Hosts besides the upstream's own that may be asked for tokens. */
   readonly authHosts: readonly string[];
   /** PEM text of one or more certificates. */
   readonly ca?: string;
+  /** The edge's own, with what this upstream has otherwise. */
+  readonly freshness: FreshnessConfig;
   readonly push: false;
   /** Whether `_catalog` shows its repositories; absent is no. */
   readonly catalog?: boolean;
@@ -89,7 +109,6 @@ export interface Config {
   readonly tls: TlsConfig;
   readonly workers: number;
   readonly storage: StorageConfig;
-  readonly freshness: FreshnessConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;
   readonly audit: AuditConfig;

@@ -54,7 +54,7 @@ export function loadConfig(sources: ConfigSources): Config {
 
   if (!parsed.success || listeners === undefined || problems.length > 0)
     throw new ConfigError(problems, file);
-  return complete(parsed.data, listeners, read.overrides);
+  return complete(parsed.data, listeners, read.overrides, surroundings);
 }
 
 interface WrittenConfig {
@@ -135,15 +135,23 @@ function listenerProblems(listen: ListenConfig, flags: Flags): Problem[] {
   return problems;
 }
 
-function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides): Config {
+function complete(
+  parsed: FileConfig,
+  listen: ListenConfig,
+  overrides: Overrides,
+  surroundings: Surroundings,
+): Config {
   const { tls, storage, freshness, access, audit, log } = parsed;
   return {
     listen,
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
-    freshness,
-    upstreams: completeUpstreams(parsed.upstreams, overrides.upstreamUrl),
+    upstreams: completeUpstreams(parsed.upstreams, {
+      ...surroundings,
+      freshness,
+      overridingUrl: overrides.upstreamUrl,
+    }),
     access: { allow: access.allow, deny: access.deny },
     audit,
     log: { level: overrides.logLevel ?? log.level },

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { z } from 'zod';
-import { ms, MiB, type Bytes, type Milliseconds } from '../lib/brand.ts';
+import { MiB, type Bytes } from '../lib/brand.ts';
 import {
   CERTIFICATE_NAME_FORM,
   LISTEN_FORM,
@@ -12,7 +12,6 @@ import {
 import { AUDIT_STREAMS, LOG_LEVELS, TLS_VERSIONS } from './config.ts';
 import {
   DEFAULT_ACCESS,
-  DEFAULT_FRESHNESS,
   DEFAULT_LISTEN,
   DEFAULT_LOG_LEVEL,
   DEFAULT_STORAGE,
@@ -22,13 +21,12 @@ import { choiceField, field, listOf, scalarField, section, textField, unavailabl
 import { refusal } from './problem.ts';
 import type { Surroundings } from './secrets.ts';
 import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from './units.ts';
+import { freshnessSchema } from './upstream/freshness.ts';
 import { upstreamsSchema } from './upstreams.ts';
 
 export const MAX_WORKERS = 64;
 export const WORKERS_FORM = `auto, or a whole number from 1 to ${MAX_WORKERS}`;
 export const PATH_FORM = 'a path';
-// Beyond 2^31 ms a timer of Node fires at once; an hour is longer than any client waits.
-const MAX_DEADLINE = ms(3_600_000);
 const WATERMARK_FORM = 'a number from 0.1 to 0.99, the share of the file system that may be used';
 
 /** The one schema of the config file: it reads, checks, fills in and resolves, and reports all problems at once. */
@@ -97,20 +95,6 @@ function storageSchema({ folder }: Surroundings) {
         ? { value: input }
         : { problem: refusal(input, WATERMARK_FORM) },
     ).default(DEFAULT_STORAGE.highWatermark),
-  });
-}
-
-function freshnessSchema() {
-  const duration = textField(parseDuration, DURATION_FORM);
-  const deadline = textField((text): Milliseconds | undefined => {
-    const parsed = parseDuration(text);
-    return parsed !== undefined && parsed <= MAX_DEADLINE ? parsed : undefined;
-  }, `${DURATION_FORM}, at most 1h`);
-  return section({
-    tag: duration.default(DEFAULT_FRESHNESS.tag),
-    deadline: deadline.default(DEFAULT_FRESHNESS.deadline),
-    staleIfError: duration.default(DEFAULT_FRESHNESS.staleIfError),
-    negative: duration.default(DEFAULT_FRESHNESS.negative),
   });
 }
 

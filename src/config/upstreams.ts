@@ -1,10 +1,11 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { HOST_FORM, parseHost, parseUpstreamName, UPSTREAM_NAME_FORM } from './addresses.ts';
-import type { UpstreamConfig } from './config.ts';
+import type { FreshnessConfig, UpstreamConfig } from './config.ts';
 import { DOCKER_HUB } from './defaults.ts';
 import { booleanField, field, listOf, section, textField, unavailable } from './fields.ts';
-import { refusal } from './problem.ts';
-import { readCertificates, readSecret, type Surroundings } from './secrets.ts';
+import { readCertificates, type Surroundings } from './secrets.ts';
+import { completeCredentials, credentialsSchema } from './upstream/credentials.ts';
+import { completeFreshness, freshnessOverrides } from './upstream/freshness.ts';
 
 export const URL_FORM =
   'an http:// or https:// URL without user info (that is what credentials are for), query or fragment';
@@ -30,12 +31,6 @@ export function upstreamsSchema(surroundings: Surroundings) {
 type UpstreamEntry = z.output<ReturnType<typeof entrySchema>>;
 
 function entrySchema(surroundings: Surroundings) {
-  const credentials = section({
-    username: z
-      .string({ error: ({ input }) => refusal(input, 'a text (a number needs quotes)') })
-      .min(1, { error: 'is empty; takes a text' }),
-    password: field((input) => readSecret(input, surroundings)),
-  });
   const url = textField(parseUpstreamUrl, URL_FORM);
   const host = textField(parseHost, HOST_FORM);
   return section({
@@ -44,12 +39,20 @@ function entrySchema(surroundings: Surroundings) {
     urls: listOf(url, 'further URLs, in order of preference').default([]),
     hosts: listOf(host, 'the Host headers that choose this upstream').default([]),
     default: booleanField().default(false),
-    credentials: credentials.optional(),
+    credentials: credentialsSchema(surroundings).optional(),
     authHosts: listOf(host, 'hosts that may be asked for tokens').default([]),
     ca: field((input) => readCertificates(input, surroundings)).optional(),
+    freshness: freshnessOverrides().optional(),
     push: unavailable(false),
     catalog: booleanField().optional(),
   });
+}
+
+/** What the upstreams take from elsewhere. */
+export interface UpstreamSurroundings extends Surroundings {
+  readonly freshness: FreshnessConfig;
+  /** `--upstream` */
+  readonly overridingUrl: string | undefined;
 }
 
 /**
@@ -58,8 +61,9 @@ function entrySchema(surroundings: Surroundings) {
  */
 export function completeUpstreams(
   entries: readonly UpstreamEntry[] | undefined,
-  overridingUrl: string | undefined,
+  surroundings: UpstreamSurroundings,
 ): UpstreamConfig[] {
+  const { overridingUrl, freshness } = surroundings;
   const listed: readonly UpstreamEntry[] = entries ?? [
     { name: DOCKER_HUB.name, url: DOCKER_HUB.url, urls: [], hosts: [], default: true, authHosts: [] },
   ];
@@ -72,9 +76,12 @@ export function completeUpstreams(
       urls,
       hosts: entry.hosts,
       default: isDefault,
-      ...(entry.credentials === undefined ? {} : { credentials: entry.credentials }),
+      ...(entry.credentials === undefined
+        ? {}
+        : { credentials: completeCredentials(entry.credentials, urls, surroundings) }),
       authHosts: [...new Set([...builtInAuthHosts(urls), ...entry.authHosts])],
       ...(entry.ca === undefined ? {} : { ca: entry.ca }),
+      freshness: completeFreshness(entry.freshness, freshness),
       push: false,
       ...(entry.catalog === true ? { catalog: true } : {}),
     };

@@ -134,6 +134,30 @@ export class KeeperMetrics {
     'upstream',
     'outcome',
   ]);
+  readonly tokenDuration = new Histogram({
+    name: 'pierhead_upstream_token_duration_seconds',
+    help: "Time to the headers of a token service's answer.",
+    labelNames: ['upstream'],
+    buckets: SECONDS_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly credentialFailures = this.#counter(
+    'pierhead_credential_failures_total',
+    'Credentials that could not be had or were refused, by kind.',
+    ['upstream', 'kind'],
+  );
+  readonly quotaLimit = new Gauge({
+    name: 'pierhead_upstream_quota_limit',
+    help: 'Pulls that the upstream grants in its window of time, by its last answer.',
+    labelNames: ['upstream'],
+    registers: [this.registry],
+  });
+  readonly quotaRemaining = new Gauge({
+    name: 'pierhead_upstream_quota_remaining',
+    help: 'Pulls that are left of them, by its last answer.',
+    labelNames: ['upstream'],
+    registers: [this.registry],
+  });
   readonly upstreamUp = new Gauge({
     name: 'pierhead_upstream_up',
     help: '1 while the upstream can be asked.',

@@ -20,12 +20,13 @@ export interface PoolOptions {
 }
 
 export interface HopRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   /** Sent as it stands; by default the path of the URL. */
   readonly path?: string | undefined;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,13 +59,14 @@ export class OriginPool {
   }
 
   /** @throws {UpstreamError} when no answer came; the signal's reason after an abort. */
-  async send({ method, url, path, headers, signal }: HopRequest): Promise<HopAnswer> {
+  async send({ method, url, path, headers, body, signal }: HopRequest): Promise<HopAnswer> {
     try {
       const answer = await this.#dispatcher.request({
         origin: url.origin,
         path: path ?? url.pathname + url.search,
         method,
         headers: { ...headers, 'accept-encoding': 'identity', 'user-agent': this.#userAgent },
+        body: body ?? null,
         signal: signal ?? null,
       });
       // An unwanted body is destroyed before its end, which undici reports as an error: it must not end the process.

@@ -10,11 +10,11 @@ import {
   type AddressClass,
   type Classify,
 } from './address-policy.ts';
-import { parseChallenges } from './challenge.ts';
+import { Authentication, type AuthenticationEvents, type Shown } from './credentials/authentication.ts';
+import type { CredentialSource } from './credentials/credential-source.ts';
 import { OriginHealth } from './health.ts';
 import { discard, headerOf, OriginPool, type HopAnswer, type HopRequest } from './origin-pool.ts';
-import { mayRedirectAnywhere, realmTarget, redirectTarget, type TargetRules } from './targets.ts';
-import { Tokens } from './tokens.ts';
+import { mayRedirectAnywhere, redirectTarget, type TargetRules } from './targets.ts';
 import { UpstreamError, type Timeouts, type TokenStore, type UpstreamQuestion } from './upstream.ts';
 
 const MAX_REDIRECTS = 3;
@@ -25,29 +25,28 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
 const DENIALS = new Set([400, 401, 403, 405]);
 
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-}
-
 export interface OriginOptions {
   readonly upstream: string;
   readonly url: URL;
-  readonly credentials: Credentials | undefined;
   readonly authHosts: ReadonlySet<string>;
   readonly redirectHosts: ReadonlySet<string>;
   readonly secureContext: SecureContext | undefined;
   readonly userAgent: string;
 }
 
-export interface OriginParts {
+export interface OriginParts extends AuthenticationEvents {
   readonly clock: Clock;
   readonly tokens: TokenStore;
+  readonly credentials: CredentialSource;
   readonly timeouts: Timeouts;
   readonly classify: Classify;
   readonly lookup?: LookupFunction | undefined;
-  readonly onTokenFetched: (outcome: 'ok' | 'failed') => void;
   readonly onHealth: (healthy: boolean) => void;
+}
+
+interface Exchange {
+  readonly answer: HopAnswer;
+  readonly sent: HopRequest;
 }
 
 /** One URL of an upstream: its connections, its tokens, its redirects and its health. */
@@ -56,24 +55,20 @@ export class RegistryOrigin {
   readonly health: OriginHealth;
   /** A path in the URL is a prefix of every repository: a project of the registry. */
   readonly #prefix: string;
-  readonly #basic: string | undefined;
   readonly #rules: TargetRules;
-  readonly #tokens: Tokens;
+  readonly #authentication: Authentication;
   /** The registry itself. */
   readonly #home: OriginPool;
   /** Redirect targets and realms: each address is checked when it is connected to. */
   readonly #checked: OriginPool;
   /** Redirect targets that the operator allowed by name. */
   readonly #allowed: OriginPool;
-  /** The registry wants Basic: it gets it without a 401 first. */
-  #wantsBasic = false;
 
   constructor(options: OriginOptions, parts: OriginParts) {
-    const { url, credentials, authHosts, redirectHosts } = options;
+    const { url, authHosts, redirectHosts } = options;
     const { clock, classify, timeouts, lookup = systemLookup } = parts;
     this.url = url;
     this.#prefix = url.pathname.replace(/\/*$/, '/').slice(1);
-    this.#basic = credentials && basicOf(credentials);
     const home = new HomeAddress(url.hostname, classify);
     this.#rules = { home: url, homeClass: () => home.class, classify, authHosts, redirectHosts };
     const pool = (poolLookup: LookupFunction): OriginPool =>
@@ -81,11 +76,11 @@ export class RegistryOrigin {
     this.#home = pool(checkedLookup(lookup, (addresses) => home.refusal(addresses)));
     this.#checked = pool(checkedLookup(lookup, (addresses) => refusal(addresses.map(classify), home.class)));
     this.#allowed = pool(lookup);
-    this.#tokens = new Tokens(`${options.upstream}\n${url.origin}\n${credentials?.username ?? ''}`, {
-      clock,
-      store: parts.tokens,
-      fetch: (realm, parameters) => this.#askRealm(realm, parameters),
-      onFetched: parts.onTokenFetched,
+    this.#authentication = new Authentication({
+      ...parts,
+      upstream: options.upstream,
+      rules: this.#rules,
+      ask: (request) => (request.url.origin === url.origin ? this.#home : this.#checked).send(request),
     });
     this.health = new OriginHealth({
       clock,
@@ -117,44 +112,45 @@ export class RegistryOrigin {
     await Promise.all([this.#home, this.#checked, this.#allowed].map((pool) => pool.destroy()));
   }
 
-  /** Answers at most one challenge: a second 401 is the registry's word. */
-  async #askAuthenticated(
-    request: HopRequest,
-    scope: string,
-  ): Promise<{ answer: HopAnswer; sent: HopRequest }> {
+  /** Answers one challenge, and one more with other credentials: what then comes is the registry's word. */
+  async #askAuthenticated(request: HopRequest, scope: string): Promise<Exchange> {
     if (request.headers['authorization'] !== undefined) {
       return { answer: await this.#askHome(request), sent: request };
     }
-    const token = this.#tokens.current(scope);
-    const sent = authorized(request, this.#wantsBasic ? this.#basic : token && `Bearer ${token}`);
-    const answer = await this.#askHome(sent);
-    if (answer.status !== 401) return { answer, sent };
+    const { signal } = request;
+    const first = await orAborted(this.#authentication.atFirst(scope), signal);
+    const exchange = await this.#show(request, first);
+    if (exchange.answer.status !== 401) return exchange;
+    const second = await this.#showAfter(exchange, first, request, scope);
+    // A new token that is refused too: another one would be.
+    if (second.shown === undefined || 'token' in second.shown || second.answer.status !== 401) return second;
+    return await this.#showAfter(second, second.shown, request, scope);
+  }
+
+  /** The exchange itself when there is nothing else to show. */
+  async #showAfter(
+    exchange: Exchange,
+    refused: Shown | undefined,
+    request: HopRequest,
+    scope: string,
+  ): Promise<Exchange & { readonly shown?: Shown }> {
+    const { answer } = exchange;
     try {
-      const answering = this.#authorizationFor(answer, scope, token);
-      const authorization = await orAborted(answering, request.signal);
-      if (authorization === undefined || authorization === sent.headers['authorization']) {
-        return { answer, sent };
-      }
-      const again = authorized(request, authorization);
+      const shown = await orAborted(this.#authentication.after(refused, answer, scope), request.signal);
+      if (shown === undefined) return exchange;
       discard(answer);
-      return { answer: await this.#askHome(again), sent: again };
+      return { ...(await this.#show(request, shown)), shown };
     } catch (error) {
       discard(answer);
       throw error;
     }
   }
 
-  async #authorizationFor(
-    { headers }: HopAnswer,
-    scope: string,
-    rejected: string | undefined,
-  ): Promise<string | undefined> {
-    const challenges = parseChallenges(headers['www-authenticate']);
-    const bearer = challenges.find((one) => one.scheme === 'bearer' && one.parameters.has('realm'));
-    this.#wantsBasic = bearer === undefined && challenges.some((one) => one.scheme === 'basic');
-    if (bearer === undefined) return this.#wantsBasic ? this.#basic : undefined;
-    const token = await this.#tokens.renew(scope, rejected, bearer);
-    return token && `Bearer ${token}`;
+  async #show(request: HopRequest, shown: Shown | undefined): Promise<Exchange> {
+    const authorization = shown && this.#authentication.headerFor(shown);
+    const sent =
+      authorization === undefined ? request : { ...request, headers: { ...request.headers, authorization } };
+    return { answer: await this.#askHome(sent), sent };
   }
 
   /** Only what the registry itself does counts for its health, not its token service or its storage. */
@@ -168,15 +164,6 @@ export class RegistryOrigin {
       if (error instanceof UpstreamError && error.kind !== 'suspended') this.health.failed();
       throw error;
     }
-  }
-
-  async #askRealm(realm: string, parameters: Readonly<Record<string, string>>): Promise<HopAnswer> {
-    const url = realmTarget(realm, this.#rules);
-    for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-    const pool = url.origin === this.url.origin ? this.#home : this.#checked;
-    return pool.send(
-      authorized({ method: 'GET', url, headers: { accept: 'application/json' } }, this.#basic),
-    );
   }
 
   async #follow(first: HopAnswer, request: HopRequest): Promise<HopAnswer> {
@@ -216,22 +203,12 @@ function refusal(classes: readonly AddressClass[], home: AddressClass): Error | 
   return refused && new AddressRefusedError(`the name leads to a ${refused} address`);
 }
 
-function authorized(request: HopRequest, authorization: string | undefined): HopRequest {
-  return authorization === undefined
-    ? request
-    : { ...request, headers: { ...request.headers, authorization } };
-}
-
 function withoutPrivate(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)));
 }
 
 function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
-}
-
-function basicOf({ username, password }: Credentials): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
 /** Waits with the asker; the work itself goes on, because others may wait for it too. */

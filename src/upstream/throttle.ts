@@ -1,5 +1,6 @@
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Quota } from './upstream.ts';
 
 const DEFAULT_WINDOW = seconds(5);
 /** `Retry-After: 0` is no licence to hammer. */
@@ -15,6 +16,19 @@ export function parseRetryAfter(header: string | undefined, now: Milliseconds): 
 
 function httpDate(text: string): number {
   return /^[A-Z][a-z]{2}.{5,40}$/.test(text) ? Date.parse(text) : Number.NaN;
+}
+
+/**
+ * Docker Hub's `ratelimit-limit` and `ratelimit-remaining`, each a number and the seconds of its window: `100;w=21600`.
+ * `undefined` unless both are so, to the letter.
+ */
+export function parseQuota(limit: string | undefined, remaining: string | undefined): Quota | undefined {
+  const quota = { limit: countOf(limit), remaining: countOf(remaining) };
+  return Number.isNaN(quota.limit) || Number.isNaN(quota.remaining) ? undefined : quota;
+}
+
+function countOf(header = ''): number {
+  return Number(/^(\d{1,9})(?:;w=\d{1,9})?$/.exec(header)?.[1] ?? Number.NaN);
 }
 
 /**

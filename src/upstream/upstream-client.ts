@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { ms, seconds } from '../lib/brand.ts';
+import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { classifyAddress, type Classify } from './address-policy.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
-import { RegistryOrigin, type Credentials } from './registry-origin.ts';
-import { parseRetryAfter, ThrottleWindow } from './throttle.ts';
+import { createCredentialSource, type CredentialOptions } from './credentials/create-source.ts';
+import type { CredentialSource } from './credentials/credential-source.ts';
+import { RegistryOrigin } from './registry-origin.ts';
+import { parseQuota, parseRetryAfter, ThrottleWindow } from './throttle.ts';
 import {
   UpstreamError,
+  type CredentialError,
   type Timeouts,
   type TokenStore,
   type Upstream,
@@ -24,11 +27,14 @@ const PAUSE_GROWTH = 3;
 /** Besides 2xx: what the upstream may say about a question, as opposed to failing at it. */
 const ANSWERS = new Set([304, 400, 401, 403, 404, 405, 410, 416]);
 
+/** What another try, or another URL, would not change. */
+const FINAL = new Set<UpstreamError['kind']>(['throttled', 'suspended', 'credentials']);
+
 export interface UpstreamClientOptions {
   readonly name: string;
   /** In order of preference. A path is a prefix of every repository. */
   readonly urls: readonly string[];
-  readonly credentials?: Credentials | undefined;
+  readonly credentials?: CredentialOptions | undefined;
   /** Hosts of token services besides the upstream's own host. */
   readonly authHosts: readonly string[];
   /** PEM; trusted besides the system's authorities. */
@@ -64,6 +70,7 @@ export class UpstreamClient implements Upstream {
   readonly #clock: Clock;
   readonly #events: UpstreamEvents;
   readonly #random: () => number;
+  readonly #credentials: CredentialSource;
   readonly #origins: readonly RegistryOrigin[];
   readonly #throttle: ThrottleWindow;
   readonly #closing = new AbortController();
@@ -72,7 +79,7 @@ export class UpstreamClient implements Upstream {
 
   constructor(options: UpstreamClientOptions, parts: UpstreamClientParts) {
     const { clock, tokens, events = {}, random = Math.random, lookup, classify = classifyAddress } = parts;
-    const { name, credentials } = options;
+    const { name } = options;
     this.name = name;
     this.#clock = clock;
     this.#events = events;
@@ -81,21 +88,31 @@ export class UpstreamClient implements Upstream {
     const timeouts = { ...TIMEOUTS, ...parts.timeouts };
     const shared = {
       upstream: name,
-      credentials,
       authHosts: hostSet(options.authHosts),
       redirectHosts: hostSet(options.allowedRedirectHosts ?? []),
       secureContext: options.ca === undefined ? undefined : trusting(options.ca),
       userAgent: `pierhead/${ownVersion()}`,
     };
+    const onCredentialsFailed = ({ failure, message }: CredentialError): void =>
+      events.credentialsFailed?.(name, failure, message);
+    const credentials = createCredentialSource(name, options.credentials, {
+      clock,
+      onFailure: onCredentialsFailed,
+    });
+    this.#credentials = credentials;
+    const onTokenFetched = (outcome: 'ok' | 'failed'): void => events.tokenFetched?.(name, outcome);
+    const onTokenAnswered = (took: Milliseconds): void => events.tokenAnswered?.(name, took);
     this.#origins = options.urls.map((text) => {
       const url = new URL(text);
-      const onTokenFetched = (outcome: 'ok' | 'failed'): void => events.tokenFetched?.(name, outcome);
       const onHealth = (healthy: boolean): void => {
         events.state?.(name, text, healthy);
         this.#announce();
       };
-      const originParts = { clock, tokens, timeouts, classify, lookup, onTokenFetched, onHealth };
-      return new RegistryOrigin({ ...shared, url }, originParts);
+      const told = { onTokenFetched, onTokenAnswered, onCredentialsFailed, onHealth };
+      return new RegistryOrigin(
+        { ...shared, url },
+        { clock, tokens, credentials, timeouts, classify, lookup, ...told },
+      );
     });
   }
 
@@ -129,6 +146,7 @@ export class UpstreamClient implements Upstream {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#credentials.close();
     this.#throttle.close();
     await Promise.all(this.#origins.map((origin) => origin.close()));
   }
@@ -144,7 +162,7 @@ export class UpstreamClient implements Upstream {
       } catch (error) {
         if (!(error instanceof UpstreamError)) throw error;
         trail.error = this.#failed(error);
-        if (error.kind === 'throttled' || error.kind === 'suspended') break;
+        if (FINAL.has(error.kind)) break;
         if (error.kind === 'timeout' || error.kind === 'protocol') trail.excluded.add(origin);
         trail.failed.add(origin);
       }
@@ -176,6 +194,7 @@ export class UpstreamClient implements Upstream {
     const started = this.#clock.monotonic();
     const answer = await origin.ask(question);
     this.#events.answered?.(this.name, answer.status, ms(this.#clock.monotonic() - started));
+    if (question.path.startsWith('manifests/')) this.#tellQuota(answer);
     const failure = failureOf(answer, this.#clock);
     if (failure === undefined) return answer;
     discard(answer);
@@ -184,6 +203,11 @@ export class UpstreamClient implements Upstream {
     const about = question.repository === undefined ? path : `${question.repository}/${path}`;
     const message = `${question.method} ${about} of ${origin.url.origin}: ${what}`;
     throw new UpstreamError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  }
+
+  #tellQuota(answer: HopAnswer): void {
+    const quota = parseQuota(headerOf(answer, 'ratelimit-limit'), headerOf(answer, 'ratelimit-remaining'));
+    if (quota !== undefined) this.#events.quota?.(this.name, quota);
   }
 
   #failed(error: UpstreamError): UpstreamError {

@@ -30,8 +30,10 @@ export interface UpstreamResponse {
  * - `unreachable`: no connection, or it broke before the headers. - `timeout`: connecting or the headers took too long.
  * - `server`: 5xx. - `throttled`: 429, or the time it asked for has not passed. - `suspended`: not asked, because each
  * URL failed lately, or the client is closed. - `protocol`: an answer that cannot or must not be used.
+ * - `credentials`: not asked, because the source of our credentials gave none.
  */
-export type UpstreamFailure = 'unreachable' | 'timeout' | 'server' | 'throttled' | 'protocol' | 'suspended';
+export type UpstreamFailure =
+  'unreachable' | 'timeout' | 'server' | 'throttled' | 'protocol' | 'suspended' | 'credentials';
 
 /** The upstream gave no usable answer. The message holds no secrets and no query of a redirect target. */
 export class UpstreamError extends Error {
@@ -51,6 +53,24 @@ export class UpstreamError extends Error {
   }
 }
 
+/**
+ * What went wrong with credentials: of the program that gives them, that it is not there (`missing`), failed (`exit`),
+ * took too long (`timeout`), printed what cannot be read (`output`), has none (`absent`) or old ones (`expired`);
+ * `refused`: the registry or its token service does not take them; `unusable`: it takes none of their kind.
+ */
+export type CredentialFailure =
+  'missing' | 'exit' | 'timeout' | 'output' | 'absent' | 'expired' | 'refused' | 'unusable';
+
+/** There are no credentials to ask with. The message names the upstream and the program, and holds no secret. */
+export class CredentialError extends UpstreamError {
+  readonly failure: CredentialFailure;
+
+  constructor(failure: CredentialFailure, message: string) {
+    super('credentials', message);
+    this.failure = failure;
+  }
+}
+
 export interface Upstream {
   readonly name: string;
   /**
@@ -66,6 +86,12 @@ export interface Upstream {
   close(): Promise<void>;
 }
 
+/** Pulls that the registry grants in its window of time, and how many of them are left. */
+export interface Quota {
+  readonly limit: number;
+  readonly remaining: number;
+}
+
 /** For metrics. None may throw. */
 export interface UpstreamEvents {
   /** The final status of one attempt, authentication and redirects included, and how long its headers took. */
@@ -73,6 +99,12 @@ export interface UpstreamEvents {
   /** One attempt failed, or was refused at once (`throttled`, `suspended`). */
   failed?(upstream: string, kind: UpstreamFailure): void;
   tokenFetched?(upstream: string, outcome: 'ok' | 'failed'): void;
+  /** How long the headers of a token service's answer took, whatever it said. */
+  tokenAnswered?(upstream: string, ms: Milliseconds): void;
+  /** `message` is fit for a log. */
+  credentialsFailed?(upstream: string, failure: CredentialFailure, message: string): void;
+  /** What an answer about a manifest said of our quota of pulls. */
+  quota?(upstream: string, quota: Quota): void;
   state?(upstream: string, url: string, healthy: boolean): void;
 }
 

@@ -107,7 +107,7 @@ export class CacheSite {
       },
       { maxBytes: options.maxBytes ?? 1e12, highWatermark: options.highWatermark ?? 0.9 },
     );
-    const negative = new NegativeCache(clock, RULES.negative);
+    const negative = new NegativeCache(clock, () => this.rules.negative);
     const shared = { upstreams, links: this.links, negative, clock };
     this.blobs = new BlobCache({
       ...shared,
@@ -123,7 +123,7 @@ export class CacheSite {
       ...shared,
       manifests: this.manifests,
       metadata: this.store,
-      rules: this.rules,
+      rulesOf: () => this.rules,
       events: {
         received: () => undefined,
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
@@ -139,8 +139,8 @@ export class CacheSite {
       listings: new Listings({
         ...shared,
         manifests,
-        known: new KnownNames(this.store, clock, this.rules),
-        rules: this.rules,
+        known: new KnownNames(this.store, clock, () => this.rules),
+        rulesOf: () => this.rules,
         catalogs: new Set(options.asksCatalog === true ? ['central'] : []),
         pushed: new Set(options.pushed === true ? ['central'] : []),
         events: {
@@ -187,7 +187,7 @@ export class CacheSite {
       metadata: this.store,
       files: this.files,
       clock: this.#options.clock ?? systemClock,
-      rules: this.rules,
+      rulesOf: () => this.rules,
       storeFailed: (error) => this.#note(`store failed ${String(error)}`),
     });
     const edge = new EdgeCache(local, session, this.files, new ReadBudget(48 * MiB));

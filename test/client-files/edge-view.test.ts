@@ -140,6 +140,7 @@ void t.test('what clients call a registry, and where they go without the edge', 
     hosts: [],
     default: false,
     authHosts: [],
+    freshness: DEFAULT_FRESHNESS,
     push: false,
   });
   const seen = registriesOf([

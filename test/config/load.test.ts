@@ -37,7 +37,6 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
     },
     workers: 2,
     storage: { path: `${cwd}/data`, maxSize: 53_687_091_200, highWatermark: 0.85 },
-    freshness: { tag: 60_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 15_000 },
     upstreams: [
       {
         name: 'docker.io',
@@ -45,6 +44,7 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
         hosts: [],
         default: true,
         authHosts: ['auth.docker.io'],
+        freshness: { tag: 60_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 15_000 },
         push: false,
       },
     ],

@@ -146,6 +146,12 @@ log: { level: silent }
 `,
   );
   const folder = t.testdirName;
+  t.strictSame(config.upstreams[0]?.freshness, {
+    tag: 0,
+    deadline: 500,
+    staleIfError: 43_200_000,
+    negative: 60_000,
+  });
   t.strictSame(
     { ...config, upstreams: [] },
     {
@@ -158,7 +164,6 @@ log: { level: silent }
       },
       workers: 3,
       storage: { path: `${dirname(folder)}/cache`, maxSize: 1_048_576, highWatermark: 0.99 },
-      freshness: { tag: 0, deadline: 500, staleIfError: 43_200_000, negative: 60_000 },
       upstreams: [],
       access: { allow: ['10.0.0.0/8', '::1'], deny: ['10.1.2.3'] },
       audit: { to: `${folder}/audit.log` },

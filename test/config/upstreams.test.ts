@@ -20,7 +20,8 @@ function problemsIn(t: Test, yaml: string): readonly Problem[] {
   return [];
 }
 
-const HUB = { name: 'docker.io', hosts: [], default: true, push: false } as const;
+const FRESHNESS = { tag: 60_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 15_000 };
+const HUB = { name: 'docker.io', hosts: [], default: true, freshness: FRESHNESS, push: false } as const;
 
 void t.test('Docker Hub is the upstream of an edge that names none', async (t) => {
   const hub = [{ ...HUB, urls: ['https://registry-1.docker.io'], authHosts: ['auth.docker.io'] }];
@@ -61,6 +62,7 @@ void t.test('urls follow url, hosts are in lower case', async (t) => {
       hosts: ['cache.corp:5443', '[::1]:5'],
       default: true,
       authHosts: [],
+      freshness: FRESHNESS,
       push: false,
     },
   ]);

@@ -65,6 +65,8 @@ export function fixture(
         answered: (_, status) => events.push(`answered ${status}`),
         failed: (_, kind) => events.push(`failed ${kind}`),
         tokenFetched: (_, outcome) => events.push(`token ${outcome}`),
+        credentialsFailed: (_, failure) => events.push(`credentials ${failure}`),
+        quota: (_, { limit, remaining }) => events.push(`quota ${remaining} of ${limit}`),
         state: (_, __, healthy) => events.push(`healthy ${healthy}`),
       },
       ...parts,

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ms, seconds } from '../../src/lib/brand.ts';
-import { parseRetryAfter, ThrottleWindow } from '../../src/upstream/throttle.ts';
+import { parseQuota, parseRetryAfter, ThrottleWindow } from '../../src/upstream/throttle.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 await t.test('Retry-After in seconds, as a date, absent, absurd', (t) => {
@@ -16,6 +16,33 @@ await t.test('Retry-After in seconds, as a date, absent, absurd', (t) => {
   t.equal(wait('Wed, 31 Dec 2025 00:00:00 GMT'), 1000);
   t.equal(wait('999999999999999999999'), 3_600_000);
   t.equal(wait('Fri, 01 Jan 2027 00:00:00 GMT'), 3_600_000);
+  t.end();
+});
+
+await t.test("Docker Hub's quota, to the letter", (t) => {
+  t.same(parseQuota('100;w=21600', '76;w=21600'), { limit: 100, remaining: 76 });
+  t.same(parseQuota('200', '0'), { limit: 200, remaining: 0 });
+  const long = `${'1'.repeat(100_000)};w=${'1'.repeat(100_000)}`;
+  for (const wrong of [
+    undefined,
+    '',
+    'many',
+    '-1',
+    '1.5',
+    '1e3',
+    '0x10',
+    ' 7',
+    '7;',
+    '7;w=',
+    '7;q=1',
+    '7;w=1;',
+    '7, 8',
+    '1234567890',
+    long,
+  ]) {
+    t.equal(parseQuota(wrong, '76;w=21600'), undefined, String(wrong).slice(0, 20));
+    t.equal(parseQuota('100;w=21600', wrong), undefined);
+  }
   t.end();
 });
 

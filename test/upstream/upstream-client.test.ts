@@ -26,6 +26,24 @@ await t.test('what the upstream says is handed on as it is', async (t) => {
   }
 });
 
+await t.test('the quota that answers about manifests tell of, also that of a 429', async (t) => {
+  const server = await serve(t, (request, response) => {
+    const headers = { 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '3;w=21600' };
+    if (request.url?.endsWith('late') === true)
+      reply(response, 429, { ...headers, 'ratelimit-remaining': '0;w=21600' });
+    else reply(response, 200, request.url?.endsWith('none') === true ? {} : headers);
+  });
+  const { client, events } = fixture(t, server.url);
+  await asked(client);
+  await asked(client, { path: 'manifests/none' });
+  await asked(client, { path: 'blobs/x' });
+  await failureOf(client.ask(question({ path: 'manifests/late' })));
+  t.same(
+    events.filter((event) => event.startsWith('quota')),
+    ['quota 3 of 100', 'quota 0 of 100'],
+  );
+});
+
 await t.test('a path in the URL is a prefix of every repository', async (t) => {
   const server = await serve(t, (_, response) => reply(response, 200));
   await asked(fixture(t, `${server.url}/hub-proxy/`).client);

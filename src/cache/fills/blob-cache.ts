@@ -262,7 +262,7 @@ export class BlobCache {
 
   #notOpened(question: BlobQuestion, error: unknown): Unknown | Unavailable {
     if (error instanceof SourceError && error.kind === 'unknown') {
-      this.#parts.negative.add(blobQuestionKey(question));
+      this.#parts.negative.add(blobQuestionKey(question), question.repository.upstream);
       return UNKNOWN;
     }
     return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'the fill failed' };

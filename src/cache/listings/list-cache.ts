@@ -2,7 +2,6 @@ import { LRUCache } from 'lru-cache';
 import { MiB, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Page } from '../../oci/page.ts';
-import type { FreshnessRules } from '../manifests/freshness.ts';
 
 const MAX_BYTES = 32 * MiB;
 /** What an entry takes besides its list: its key, and the cache's own records. */
@@ -28,23 +27,19 @@ interface Kept {
 export class ListCache {
   readonly #kept: LRUCache<string, Kept>;
   readonly #clock: Clock;
-  readonly #rules: FreshnessRules;
 
-  constructor(clock: Clock, rules: FreshnessRules) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.#rules = rules;
     this.#kept = new LRUCache({
       maxSize: MAX_BYTES,
       sizeCalculation: ({ page }, key) => page.entries.byteLength + 2 * key.length + ENTRY_BYTES,
     });
   }
 
-  /** Of `age` or younger. */
-  get(key: string, age: 'fresh' | 'stale'): KeptPage | undefined {
+  /** Only when it is younger than that. */
+  get(key: string, maxAge: Milliseconds): KeptPage | undefined {
     const kept = this.#kept.get(key);
-    if (kept === undefined) return undefined;
-    const lifetime = age === 'fresh' ? this.#rules.tag : this.#rules.staleIfError;
-    return this.#clock.monotonic() - kept.since < lifetime ? kept.page : undefined;
+    return kept !== undefined && this.#clock.monotonic() - kept.since < maxAge ? kept.page : undefined;
   }
 
   put(key: string, page: KeptPage): void {

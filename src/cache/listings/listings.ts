@@ -7,7 +7,7 @@ import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import type { CacheResult, ListingAnswer, ListingQuestion } from '../keeper.ts';
-import type { FreshnessRules } from '../manifests/freshness.ts';
+import type { RulesOf } from '../manifests/freshness.ts';
 import type { ManifestCache } from '../manifests/manifest-cache.ts';
 import type { NegativeCache } from '../negative-cache.ts';
 import type { KnownNames } from './known-names.ts';
@@ -30,7 +30,7 @@ export interface ListingsParts {
   readonly known: KnownNames;
   readonly negative: NegativeCache;
   readonly clock: Clock;
-  readonly rules: FreshnessRules;
+  readonly rulesOf: RulesOf;
   /** Upstreams whose `_catalog` is asked; of others only what was pulled is listed. */
   readonly catalogs: ReadonlySet<string>;
   /** Upstreams that clients push to through this edge. */
@@ -51,22 +51,23 @@ export class Listings {
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
-    this.#cache = new ListCache(parts.clock, parts.rules);
+    this.#cache = new ListCache(parts.clock);
   }
 
   /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does. */
   async listing(question: ListingQuestion): Promise<ListingAnswer> {
     const list = this.#listOf(question);
     if (list === undefined || this.#parts.negative.has(negativeKey(list))) return UNKNOWN;
-    const fresh = list.kept('fresh');
+    const { clock, rulesOf } = this.#parts;
+    const rules = rulesOf(upstreamOf(question));
+    const fresh = list.kept(rules.tag);
     if (fresh !== undefined) return found(fresh, 'hit');
     let collapsed = true;
     const asked = this.#questions.run(list.key, () => {
       collapsed = false;
       return this.#ask(list, question);
     });
-    const { clock, rules } = this.#parts;
-    const stale = list.kept('stale');
+    const stale = list.kept(rules.staleIfError);
     const answer =
       stale === undefined
         ? ((await within(clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW)
@@ -85,7 +86,7 @@ export class Listings {
       if (asked.kind !== 'unknown') return asked;
       list.drop();
       if (question.kind === 'catalog') return await this.#catalogFromHere(list);
-      negative.add(negativeKey(list));
+      negative.add(negativeKey(list), upstreamOf(question));
       return asked;
     } catch (error) {
       const refusal = refusalOf(error);
@@ -114,7 +115,7 @@ export class Listings {
   #listOf(question: ListingQuestion): PagedList | undefined {
     const { upstreams, known, catalogs, events } = this.#parts;
     const received = (bytes: number): void => events.received(bytes);
-    const name = question.kind === 'catalog' ? question.upstream : question.repository.upstream;
+    const name = upstreamOf(question);
     const upstream = upstreams.get(name);
     if (upstream === undefined) return undefined;
     switch (question.kind) {
@@ -179,4 +180,8 @@ function negativeKey(list: PagedList): string {
 
 function found(page: KeptPage, result: CacheResult): ListingAnswer {
   return { kind: 'listing', entries: page.entries, next: page.next, result };
+}
+
+function upstreamOf(question: ListingQuestion): string {
+  return question.kind === 'catalog' ? question.upstream : question.repository.upstream;
 }

@@ -1,6 +1,6 @@
 import { encodeNames, namesAfter, parseNameList, partOf, type NameList } from '../../oci/name-list.ts';
 import { FIRST_PAGE, nextPage, pageQuery, upstreamQuery, type Page } from '../../oci/page.ts';
-import { MiB } from '../../lib/brand.ts';
+import { MiB, type Milliseconds } from '../../lib/brand.ts';
 import type { RepositoryName } from '../../oci/repository-name.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { KeptPage, ListCache } from './list-cache.ts';
@@ -45,10 +45,10 @@ export class NamePages implements PagedList {
     this.#cache = cache;
   }
 
-  kept(age: 'fresh' | 'stale'): KeptPage | undefined {
-    const own = this.#cache.get(this.key, age);
+  kept(maxAge: Milliseconds): KeptPage | undefined {
+    const own = this.#cache.get(this.key, maxAge);
     if (own !== undefined || this.#page.cursor !== undefined) return own;
-    const whole = this.#cache.get(this.#wholeKey, age);
+    const whole = this.#cache.get(this.#wholeKey, maxAge);
     if (whole === undefined || whole.next !== undefined) return undefined;
     const part = partOf(whole.entries, this.#page.n, this.#page.last);
     return part && this.#pageOf(part.names, part.more);

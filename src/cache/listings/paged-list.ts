@@ -1,3 +1,4 @@
+import type { Milliseconds } from '../../lib/brand.ts';
 import { readBody } from '../../lib/read-body.ts';
 import { ListError } from '../../oci/page.ts';
 import type { RepositoryName } from '../../oci/repository-name.ts';
@@ -20,7 +21,7 @@ export interface PagedList {
   /** Of this page. */
   readonly key: string;
   /** What the cache has of it, from this page or from one that it is a part of. */
-  kept(age: 'fresh' | 'stale'): KeptPage | undefined;
+  kept(maxAge: Milliseconds): KeptPage | undefined;
   /** Asks the upstream and keeps what it says. */
   ask(): Promise<Asked>;
   /** The upstream says that there is none. */

@@ -1,3 +1,4 @@
+import type { Milliseconds } from '../../lib/brand.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { nextPage, pageQuery, upstreamQuery, type Page } from '../../oci/page.ts';
 import { bareMediaType } from '../../oci/media-type.ts';
@@ -47,8 +48,8 @@ export class ReferrerPages implements PagedList {
     this.#cache = cache;
   }
 
-  kept(age: 'fresh' | 'stale'): KeptPage | undefined {
-    return this.#cache.get(this.key, age);
+  kept(maxAge: Milliseconds): KeptPage | undefined {
+    return this.#cache.get(this.key, maxAge);
   }
 
   async ask(): Promise<Asked> {

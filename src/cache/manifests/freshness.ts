@@ -15,6 +15,9 @@ export interface FreshnessRules {
   readonly negative: Milliseconds;
 }
 
+/** The rules of an upstream by its name. */
+export type RulesOf = (upstream: string) => FreshnessRules;
+
 export interface TagRecord {
   readonly digest: Digest;
   /** Wall clock of the upstream's last word on it. */
@@ -22,6 +25,16 @@ export interface TagRecord {
 }
 
 export type Age = 'fresh' | 'stale' | 'expired';
+
+/** What is left of an upstream that is no longer configured is neither fresh nor stale. */
+const NOTHING: FreshnessRules = { tag: ms(0), deadline: ms(0), staleIfError: ms(0), negative: ms(0) };
+
+export function rulesByUpstream(
+  upstreams: readonly { readonly name: string; readonly freshness: FreshnessRules }[],
+): RulesOf {
+  const rules = new Map(upstreams.map(({ name, freshness }) => [name, freshness]));
+  return (upstream) => rules.get(upstream) ?? NOTHING;
+}
 
 /** A record from the future (the clock was set back) is stale, never fresh for days. */
 export function ageOf(record: TagRecord, now: Milliseconds, rules: FreshnessRules): Age {

@@ -8,7 +8,7 @@ import type { Tag } from '../../oci/reference.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import type { MetadataStore } from '../../store/metadata-store.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
-import { ageOf, decodeTag, encodeTag, tagKey, type FreshnessRules, type TagRecord } from './freshness.ts';
+import { ageOf, decodeTag, encodeTag, tagKey, type RulesOf, type TagRecord } from './freshness.ts';
 import { reasonFor } from '../reason-for.ts';
 import type { CacheResult, ManifestAnswer, ManifestQuestion } from '../keeper.ts';
 import type { Links } from '../links.ts';
@@ -33,7 +33,7 @@ export interface ManifestCacheParts {
   readonly links: Links;
   readonly negative: NegativeCache;
   readonly clock: Clock;
-  readonly rules: FreshnessRules;
+  readonly rulesOf: RulesOf;
   readonly events: ManifestCacheEvents;
 }
 
@@ -76,11 +76,11 @@ export class ManifestCache {
   }
 
   async #byTag(repository: RepositoryRef, tag: Tag): Promise<ManifestAnswer> {
-    const { negative, clock, rules } = this.#parts;
+    const { negative, clock, rulesOf } = this.#parts;
     const key = tagKey(repository, tag);
     if (negative.has(key)) return UNKNOWN;
     const record = await this.#tagRecord(key);
-    const age = record && ageOf(record, clock.now(), rules);
+    const age = record && ageOf(record, clock.now(), rulesOf(repository.upstream));
     const entry = record && (await this.#linkedManifest(repository, record.digest));
     if (record === undefined || entry === undefined || age === 'expired') {
       return await this.#once(key, () => this.#fetch(repository, tag, undefined, key));
@@ -98,9 +98,9 @@ export class ManifestCache {
     entry: ManifestEntry,
     key: string,
   ): Promise<ManifestAnswer> {
-    const { clock, rules } = this.#parts;
+    const { clock, rulesOf } = this.#parts;
     const word = this.#once(key, () => this.#revalidate(repository, tag, record, entry, key));
-    const answer = await within(clock, rules.deadline, word);
+    const answer = await within(clock, rulesOf(repository.upstream).deadline, word);
     return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
   }
 
@@ -112,7 +112,7 @@ export class ManifestCache {
     key: string,
   ): Promise<ManifestAnswer> {
     const asked = await this.#ask(repository, 'HEAD', tag);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(key) : asked;
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key) : asked;
     asked.body.destroy();
     const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
     if (announced === record.digest) {
@@ -134,7 +134,7 @@ export class ManifestCache {
     key: string,
   ): Promise<ManifestAnswer> {
     const asked = await this.#ask(repository, 'GET', reference);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(key) : asked;
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key) : asked;
     try {
       const content = await readBody(asked.body, MAX_MANIFEST_BYTES);
       if (content === undefined) throw new ManifestError(`the manifest is over ${MAX_MANIFEST_BYTES} bytes`);
@@ -191,8 +191,8 @@ export class ManifestCache {
   }
 
   /** The upstream's no is the truth: the tag goes, and nothing stale is served for it. */
-  async #gone(key: string): Promise<ManifestAnswer> {
-    this.#parts.negative.add(key);
+  async #gone(repository: RepositoryRef, key: string): Promise<ManifestAnswer> {
+    this.#parts.negative.add(key, repository.upstream);
     await this.#attempt(() => this.#parts.metadata.delete('tags', key));
     return UNKNOWN;
   }
