@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { guessAddress, type AddressFacts } from '../../src/client-files/edge-address.ts';
 import { registriesOf, viewEdge, type ViewOptions } from '../../src/client-files/edge-view.ts';
+import { DEFAULT_FRESHNESS } from '../../src/config/defaults.ts';
 import type { Config, ListenConfig, UpstreamConfig } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { systemClock } from '../../src/lib/clock.ts';
