@@ -36,8 +36,8 @@ export function dockerFiles(edge: ClientEdge): Generated {
     });
   }
   // Docker checks no certificate of a loopback address, and reads nothing for it.
-  if (!edge.loopback) files.push(...caFiles(edge, CERTS, addresses));
-  return { files, notes: notesOf(edge, hub, mirror) };
+  const checked = [...addresses].filter((address) => !isLoopback(edge, address));
+  return { files: [...files, ...caFiles(edge, CERTS, checked)], notes: notesOf(edge, hub, mirror) };
 }
 
 /** Adds what is missing and keeps the rest; ours comes first, since docker asks mirrors in their order. */
@@ -79,27 +79,28 @@ function addressesOf(edge: ClientEdge, mirror: string | undefined): Set<string> 
 }
 
 /**
- * A mirror may be plain by its URL; the address in an image's name has no scheme, which is what the other list is for.
- * Docker itself takes the scheme off there, with a warning. BuildKit in dockerd 20.10 needs it: it drops the mirror's
- * scheme, tries TLS, and fails the build instead of going on to Docker Hub.
+ * The other list is for what an address alone does not tell: that it is plain, or that it is not although it is on
+ * loopback. Docker itself takes the scheme off there, with a warning, and checks no certificate of a loopback address
+ * anyway. BuildKit in dockerd 20.10 needs it: it drops the mirror's own scheme, tries the wrong one, and fails the build
+ * instead of going on to Docker Hub.
  */
 function settingsOf(edge: ClientEdge, mirror: string | undefined, addresses: Set<string>): Settings {
-  const plain = edge.scheme === 'http' && !edge.loopback;
+  const untold = [...addresses].filter((each) => (edge.scheme === 'https') === isLoopback(edge, each));
   return {
     ...(mirror === undefined ? {} : { 'registry-mirrors': [urlOf(edge, mirror)] }),
-    ...(plain ? { 'insecure-registries': [...addresses].map((address) => urlOf(edge, address)) } : {}),
+    ...(untold.length > 0 ? { 'insecure-registries': untold.map((each) => urlOf(edge, each)) } : {}),
   };
 }
 
+/** Hosts that stand for one registry are names for other machines. */
+function isLoopback(edge: ClientEdge, address: string): boolean {
+  return edge.loopback && address === edge.address;
+}
+
 function notesOf(edge: ClientEdge, hub: EdgeRegistry | undefined, mirror: string | undefined): string[] {
-  const notes: string[] = [];
-  if (mirror !== undefined) {
-    notes.push(
-      `Restart docker, which reads ${DAEMON_JSON} on start: systemctl restart docker. Then try: docker pull alpine`,
-    );
-  } else if (edge.scheme === 'http' && !edge.loopback) {
-    notes.push(`Restart docker, which reads ${DAEMON_JSON} on start: systemctl restart docker.`);
-  }
+  const notes = [
+    `Docker reads ${DAEMON_JSON} on start: systemctl restart docker.${mirror === undefined ? '' : ' Then try: docker pull alpine'}`,
+  ];
   for (const registry of edge.registries) {
     if (registry === hub && mirror !== undefined) continue;
     const image = imageOf(edge, registry, 'REPOSITORY:TAG');

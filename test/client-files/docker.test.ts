@@ -86,7 +86,14 @@ void t.test('plain: the address is named as insecure, except on loopback', (t) =
 void t.test('no CA where docker would not read it, and none that is not there', (t) => {
   const near = exampleEdge({ address: '[::1]:5443', loopback: true, registries: [hub] });
   t.same(pathsOf(dockerFiles(near)), [DAEMON_JSON]);
+  t.same(settingsOf(near), {
+    'registry-mirrors': ['https://[::1]:5443'],
+    'insecure-registries': ['https://[::1]:5443'],
+  });
   t.match(notesOf(dockerFiles(near)), 'checks no certificate of a loopback address');
+  const both = exampleEdge({ address: 'localhost:5443', loopback: true, registries: [hub, withPort] });
+  t.match(settingsOf(both), { 'insecure-registries': ['https://localhost:5443'] });
+  t.same(pathsOf(dockerFiles(both)), [DAEMON_JSON, '/etc/docker/certs.d/corp.edge.example:5443/ca.crt']);
   const { ca: _, ...trusted } = exampleEdge({ registries: [hub] });
   t.same(pathsOf(dockerFiles(trusted)), [DAEMON_JSON]);
   t.notMatch(notesOf(dockerFiles(trusted)), 'ca.crt');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pierhead } from '../cli/pierhead.ts';
 import { startContainerd } from '../support/containerd.ts';
-import { startDockerd } from '../support/docker.ts';
+import { startDockerd, type Docker } from '../support/docker.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
 import { freePorts } from '../support/free-port.ts';
 import { createImage, pushImage } from '../support/images.ts';
@@ -12,7 +12,15 @@ import { openPodman } from '../support/podman.ts';
 import { runProcess } from '../support/processes.ts';
 import { startRegistry, type Registry } from '../support/registry.ts';
 import { tempFolder } from '../support/temp.ts';
-import { answersOf, answersWith, digestsOf, fetchesOf, leavesNothing, outerAddress } from './branch.ts';
+import {
+  answersOf,
+  answersWith,
+  digestsOf,
+  fetchesOf,
+  leavesNothing,
+  outerAddress,
+  startBranch,
+} from './branch.ts';
 
 // Two registries behind one edge. Nobody answers to their names here: what a client has, it has through the edge.
 const HUB = 'docker.io';
@@ -79,6 +87,13 @@ async function bothCameThrough(t: Test, { edge }: Site, from: number): Promise<v
   t.ok(answers.every(({ status }) => status < 400));
 }
 
+async function builds(t: Test, docker: Docker): Promise<void> {
+  const context = tempFolder(t);
+  await writeFile(join(context, 'Dockerfile'), 'FROM app\nLABEL built=here\n');
+  const { code, stderr } = await docker.docker('build', '--no-cache', context);
+  t.equal(code, 0, stderr);
+}
+
 for (const [how, ...options] of [['over TLS'], ['plain', '--plain']] as const) {
   void t.test(
     `clients pull from two registries with the files that were written for them, ${how}`,
@@ -102,11 +117,8 @@ for (const [how, ...options] of [['over TLS'], ['plain', '--plain']] as const) {
 
         // BuildKit, as it stands in dockerd: another resolver, which reads the same files.
         await docker.remove('app');
-        const context = tempFolder(t);
-        await writeFile(join(context, 'Dockerfile'), 'FROM app\nLABEL built=here\n');
         const before = answersOf(edge).length;
-        const { code, stderr } = await docker.docker('build', '--no-cache', context);
-        t.equal(code, 0, stderr);
+        await builds(t, docker);
         await answersWith(edge, before, digestsOf(app));
       });
 
@@ -171,3 +183,27 @@ for (const [how, ...options] of [['over TLS'], ['plain', '--plain']] as const) {
     },
   );
 }
+
+void t.test(
+  'docker on the machine of the edge pulls and builds over TLS on loopback',
+  { skip: missing('docker-registry', 'dockerd') },
+  async (t) => {
+    await using hub = await startRegistry();
+    await pushImage(hub.url, 'library/app', 'latest', app);
+    await using edge = await startBranch(hub, {
+      workers: 1,
+      config: { upstreams: [{ name: HUB, url: hub.url, default: true }] },
+    });
+    const root = tempFolder(t, 'client');
+    const options = ['--https', new URL(edge.https).host, '--config', join(edge.dir, 'pierhead.yaml')];
+    const { code, stderr } = await pierhead(['client-config', 'docker', ...options, '--write', root], root);
+    t.equal(code, 0);
+    t.match(stderr, 'only clients on this machine reach it');
+    await using docker = await startDockerd({ mirrors: [edge.https], etc: join(root, 'etc/docker') });
+    await docker.pull('app');
+    await docker.remove('app');
+    await builds(t, docker);
+    await answersWith(edge, 0, digestsOf(app));
+    await leavesNothing(t, edge);
+  },
+);
