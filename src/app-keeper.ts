@@ -1,5 +1,6 @@
 import { createEvictor, openStorage, type Storage } from './app-storage.ts';
 import { KeeperEvents } from './app-events.ts';
+import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
 import { FillRecords } from './cache/fills/fill-records.ts';
@@ -31,6 +32,8 @@ interface EdgeKeeperParts {
   /** What the last run left unfinished. */
   readonly leftFills: readonly BlobQuestion[];
   readonly sealingKey: Uint8Array;
+  /** Undefined for an edge that shares nothing. */
+  readonly site: SiteStore | undefined;
   readonly log: Log;
   readonly workers: () => number;
 }
@@ -41,6 +44,7 @@ export class EdgeKeeper {
   readonly inventory: Inventory;
   readonly metrics: KeeperMetrics;
   readonly #storage: Storage;
+  readonly #site: SiteStore | undefined;
   readonly #log: Log;
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
@@ -67,12 +71,19 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const storage = openStorage(layout, metadata, (error) => keeper.#events.storeFailed(error));
+    const site = await openSite(config, { embedded: metadata.store, sealingKey, log });
+    const storage = openStorage(
+      layout,
+      metadata,
+      (error) => keeper.#events.storeFailed(error),
+      site?.store ?? metadata.store,
+    );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
       records,
       leftFills,
-      sealingKey,
+      sealingKey: site?.tokenKey ?? sealingKey,
+      site,
       log,
       workers,
     });
@@ -81,9 +92,10 @@ export class EdgeKeeper {
 
   private constructor(config: Config, parts: EdgeKeeperParts) {
     const { storage, log } = parts;
-    const { index, links, manifests, files, metadata } = storage;
+    const { index, links, manifests, files, store } = storage;
     const clock = systemClock;
     this.#storage = storage;
+    this.#site = parts.site;
     this.#log = log;
     this.#leftFills = parts.leftFills;
     this.metrics = new KeeperMetrics('keeper', {
@@ -93,9 +105,10 @@ export class EdgeKeeper {
       maxBytes: config.storage.maxSize,
       workers: parts.workers,
     });
+    parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
-    const tokens = new SealedTokenStore(tokenRecords(metadata.store), parts.sealingKey);
+    const tokens = new SealedTokenStore(tokenRecords(store), parts.sealingKey);
     this.#upstreams = new Map(
       config.upstreams.map((options) => [
         options.name,
@@ -124,7 +137,7 @@ export class EdgeKeeper {
       manifests: new ManifestCache({
         ...shared,
         manifests,
-        metadata: metadata.store,
+        metadata: store,
         rules: config.freshness,
         events: events.manifests(),
       }),
@@ -133,7 +146,7 @@ export class EdgeKeeper {
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
     });
-    this.inventory = new Inventory({ metadata: metadata.store, manifests, links, index, files, clock });
+    this.inventory = new Inventory({ metadata: store, manifests, links, index, files, clock });
     this.#announceUpstreams();
   }
 
@@ -173,7 +186,8 @@ export class EdgeKeeper {
     await this.#blobs.stop();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
-    await this.#storage.metadata.store.close();
+    await this.#storage.store.close();
+    await this.#site?.connection.close();
     await markCleanEnd(this.#storage.layout);
   }
 
@@ -209,4 +223,11 @@ export class EdgeKeeper {
       this.#log.warn({ err }, 'housekeeping failed');
     }
   }
+}
+
+/** The client of Redis is loaded only where there is one to ask. */
+async function openSite(config: Config, parts: SiteStoreParts): Promise<SiteStore | undefined> {
+  if (config.redis === null) return undefined;
+  const { openSiteStore } = await import('./app-redis.ts');
+  return openSiteStore(config.redis, config.freshness, parts);
 }
