@@ -9,7 +9,7 @@ import type { EmbeddedStore } from './store/embedded-store.ts';
 import type { MetadataStore } from './store/metadata-store.ts';
 import { RedisConnection } from './store/redis/redis-connection.ts';
 import { RedisStore } from './store/redis/redis-store.ts';
-import { SealedRecords, siteKey } from './store/redis/sealed-records.ts';
+import { NO_SECRET, SealedRecords, siteKey } from './store/redis/sealed-records.ts';
 import { TieredStore } from './store/tiered-store.ts';
 
 const WARN_INTERVAL = seconds(60);
@@ -88,7 +88,3 @@ export function openSiteStore(
   });
   return { store, connection, tokenKey: siteKey(secret, 'tokens'), metrics };
 }
-
-export const NO_SECRET =
-  'redis.secret is not set, so no other edge can read what this one keeps in Redis: ' +
-  'make one with "openssl rand -base64 32" and give it to every edge of the site';
