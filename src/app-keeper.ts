@@ -1,6 +1,7 @@
 import type { AuditLog } from './audit/audit-log.ts';
 import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
 import { KeeperEvents } from './app-events.ts';
+import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
 import { FillRecords } from './cache/fills/fill-records.ts';
@@ -34,6 +35,8 @@ interface EdgeKeeperParts {
   /** What the last run left unfinished. */
   readonly leftFills: readonly BlobQuestion[];
   readonly sealingKey: Uint8Array;
+  /** Undefined for an edge that shares nothing. */
+  readonly site: SiteStore | undefined;
   readonly log: Log;
   readonly workers: () => number;
 }
@@ -46,6 +49,7 @@ export class EdgeKeeper {
   /** Accesses and what operators do; undefined where no record is kept. Set before the first worker serves. */
   audit: AuditLog | undefined;
   readonly #storage: Storage;
+  readonly #site: SiteStore | undefined;
   readonly #log: Log;
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
@@ -72,12 +76,19 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const storage = openStorage(layout, metadata, (error) => keeper.#events.storeFailed(error));
+    const site = await openSite(config, { embedded: metadata.store, sealingKey, log });
+    const storage = openStorage(
+      layout,
+      metadata,
+      (error) => keeper.#events.storeFailed(error),
+      site?.store ?? metadata.store,
+    );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
       records,
       leftFills,
-      sealingKey,
+      sealingKey: site?.tokenKey ?? sealingKey,
+      site,
       log,
       workers,
     });
@@ -86,9 +97,10 @@ export class EdgeKeeper {
 
   private constructor(config: Config, parts: EdgeKeeperParts) {
     const { storage, log } = parts;
-    const { index, links, manifests, files, metadata } = storage;
+    const { index, links, manifests, files, store } = storage;
     const clock = systemClock;
     this.#storage = storage;
+    this.#site = parts.site;
     this.#log = log;
     this.#leftFills = parts.leftFills;
     this.metrics = new KeeperMetrics('keeper', {
@@ -99,9 +111,10 @@ export class EdgeKeeper {
       filesystem: () => filesystemOf(storage.layout),
       workers: parts.workers,
     });
+    parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
-    const tokens = new SealedTokenStore(tokenRecords(metadata.store), parts.sealingKey);
+    const tokens = new SealedTokenStore(tokenRecords(store), parts.sealingKey);
     this.#upstreams = new Map(
       config.upstreams.map((options) => [
         options.name,
@@ -129,7 +142,7 @@ export class EdgeKeeper {
     const manifestCache = new ManifestCache({
       ...shared,
       manifests,
-      metadata: metadata.store,
+      metadata: store,
       rulesOf,
       events: events.manifests(),
     });
@@ -139,7 +152,7 @@ export class EdgeKeeper {
       listings: new Listings({
         ...shared,
         manifests: manifestCache,
-        known: new KnownNames(metadata.store, clock, rulesOf),
+        known: new KnownNames(store, clock, rulesOf),
         rulesOf,
         catalogs: new Set(config.upstreams.filter(asksCatalog).map(({ name }) => name)),
         pushed: new Set(config.upstreams.filter(({ push }) => push).map(({ name }) => name)),
@@ -150,7 +163,7 @@ export class EdgeKeeper {
       received: (count) => this.metrics.upstreamBytes.inc(count),
       audit: (entries) => this.audit?.add(entries),
     });
-    this.inventory = new Inventory({ metadata: metadata.store, manifests, links, index, files, clock });
+    this.inventory = new Inventory({ metadata: store, manifests, links, index, files, clock });
     this.#announceUpstreams();
   }
 
@@ -191,7 +204,8 @@ export class EdgeKeeper {
     await this.audit?.close();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
-    await this.#storage.metadata.store.close();
+    await this.#storage.store.close();
+    await this.#site?.connection.close();
     await markCleanEnd(this.#storage.layout);
   }
 
@@ -232,4 +246,11 @@ export class EdgeKeeper {
 /** A project's part of a registry cannot be told from the rest in its catalog: it is not asked for then. */
 function asksCatalog({ catalog, urls }: UpstreamConfig): boolean {
   return catalog === true && urls.every((url) => new URL(url).pathname === '/');
+}
+
+/** The client of Redis is loaded only where there is one to ask. */
+async function openSite(config: Config, parts: SiteStoreParts): Promise<SiteStore | undefined> {
+  if (config.redis === null) return undefined;
+  const { openSiteStore } = await import('./app-redis.ts');
+  return openSiteStore(config.redis, rulesByUpstream(config.upstreams), parts);
 }

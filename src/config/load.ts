@@ -5,6 +5,7 @@ import type { Config, ListenConfig } from './config.ts';
 import { DEFAULT_LISTEN } from './defaults.ts';
 import { readFlags, type Flags, type Overrides } from './flags.ts';
 import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
+import { completeRedis } from './redis.ts';
 import { configSchema, type FileConfig } from './schema.ts';
 import { whyUnreadable, type Surroundings } from './secrets.ts';
 import { completeUpstreams } from './upstreams.ts';
@@ -147,6 +148,7 @@ function complete(
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
+    redis: completeRedis(parsed.redis, overrides.redis),
     upstreams: completeUpstreams(parsed.upstreams, {
       ...surroundings,
       freshness,

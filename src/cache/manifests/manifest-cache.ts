@@ -210,7 +210,9 @@ export class ManifestCache {
   async #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
     const { links, manifests } = this.#parts;
     return await this.#attempt(async () =>
-      (await links.has(repository, digest)) ? await manifests.get(digest) : undefined,
+      (await links.has(repository, digest))
+        ? ((await manifests.get(digest)) ?? (await manifests.adopt(repository, digest)))
+        : undefined,
     );
   }
 
