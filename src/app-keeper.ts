@@ -10,6 +10,7 @@ import type { BlobQuestion } from './cache/keeper.ts';
 import { Listings } from './cache/listings.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
+import { ALONE } from './cache/site/site.ts';
 import { tokenRecords } from './cache/token-records.ts';
 import type { Config } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
@@ -93,13 +94,14 @@ export class EdgeKeeper {
       maxBytes: config.storage.maxSize,
       workers: parts.workers,
     });
+    const site = ALONE;
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
-    const tokens = new SealedTokenStore(tokenRecords(metadata.store), parts.sealingKey);
+    const tokens = new SealedTokenStore(tokenRecords(metadata.store, site.shared), parts.sealingKey);
     this.#upstreams = new Map(
       config.upstreams.map((options) => [
         options.name,
-        new UpstreamClient(options, { clock, tokens, events: events.upstreams() }),
+        new UpstreamClient(options, { clock, tokens, leases: site.leases, events: events.upstreams() }),
       ]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
@@ -125,6 +127,7 @@ export class EdgeKeeper {
         ...shared,
         manifests,
         metadata: metadata.store,
+        site,
         rules: config.freshness,
         events: events.manifests(),
       }),

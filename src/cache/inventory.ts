@@ -18,6 +18,8 @@ export interface InventoryParts {
   readonly index: BlobIndex;
   readonly files: BlobFiles;
   readonly clock: Clock;
+  /** After a purge, for whoever else has to know. */
+  readonly purged?: (selector: PurgeSelector) => Promise<void>;
 }
 
 /** A tag and what is here of it. */
@@ -99,6 +101,12 @@ export class Inventory {
 
   /** Takes out what is selected; blobs that another image here still names stay. */
   async purge(selector: PurgeSelector): Promise<PurgeResult> {
+    const result = await this.#takeOut(selector);
+    await this.#parts.purged?.(selector);
+    return result;
+  }
+
+  async #takeOut(selector: PurgeSelector): Promise<PurgeResult> {
     const { metadata } = this.#parts;
     const going: { key: string; digest: Digest }[] = [];
     for await (const { repository, tag, digest } of this.#tags()) {

@@ -2,6 +2,7 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
+import type { Leases } from '../lib/leases.ts';
 import {
   AddressRefusedError,
   checkedLookup,
@@ -41,6 +42,7 @@ export interface OriginOptions {
 export interface OriginParts {
   readonly clock: Clock;
   readonly tokens: TokenStore;
+  readonly leases: Leases;
   readonly timeouts: Timeouts;
   readonly classify: Classify;
   readonly lookup?: LookupFunction | undefined;
@@ -82,6 +84,7 @@ export class RegistryOrigin {
     this.#tokens = new Tokens(`${options.upstream}\n${url.origin}\n${credentials?.username ?? ''}`, {
       clock,
       store: parts.tokens,
+      leases: parts.leases,
       fetch: (realm, parameters) => this.#askRealm(realm, parameters),
       onFetched: parts.onTokenFetched,
     });

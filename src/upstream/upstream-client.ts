@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ms, seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
+import { FREE_LEASES, type Leases } from '../lib/leases.ts';
 import { classifyAddress, type Classify } from './address-policy.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
 import { RegistryOrigin, type Credentials } from './registry-origin.ts';
@@ -40,6 +41,8 @@ export interface UpstreamClientOptions {
 export interface UpstreamClientParts {
   readonly clock: Clock;
   readonly tokens: TokenStore;
+  /** With siblings that share `tokens`: who of them asks for one. */
+  readonly leases?: Leases | undefined;
   readonly events?: UpstreamEvents | undefined;
   readonly timeouts?: Partial<Timeouts> | undefined;
   /** 0 to 1, for the jitter. */
@@ -71,7 +74,15 @@ export class UpstreamClient implements Upstream {
   #announced = true;
 
   constructor(options: UpstreamClientOptions, parts: UpstreamClientParts) {
-    const { clock, tokens, events = {}, random = Math.random, lookup, classify = classifyAddress } = parts;
+    const {
+      clock,
+      tokens,
+      leases = FREE_LEASES,
+      events = {},
+      random = Math.random,
+      lookup,
+      classify = classifyAddress,
+    } = parts;
     const { name, credentials } = options;
     this.name = name;
     this.#clock = clock;
@@ -94,7 +105,7 @@ export class UpstreamClient implements Upstream {
         events.state?.(name, text, healthy);
         this.#announce();
       };
-      const originParts = { clock, tokens, timeouts, classify, lookup, onTokenFetched, onHealth };
+      const originParts = { clock, tokens, leases, timeouts, classify, lookup, onTokenFetched, onHealth };
       return new RegistryOrigin({ ...shared, url }, originParts);
     });
   }

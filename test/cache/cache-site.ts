@@ -13,6 +13,7 @@ import type { FreshnessRules } from '../../src/cache/manifests/freshness.ts';
 import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
 import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
+import { ALONE } from '../../src/cache/site/site.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
@@ -120,6 +121,7 @@ export class CacheSite {
       manifests: this.manifests,
       metadata: this.store,
       rules: this.rules,
+      site: ALONE,
       events: {
         received: () => undefined,
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
