@@ -1,0 +1,44 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import t, { type Test } from 'tap';
+import { ms } from '../../../src/lib/brand.ts';
+import type { RedisTarget } from '../../../src/store/redis/redis-target.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { missing } from '../../support/parts.ts';
+import { startRedis } from '../../support/redis.ts';
+import { startRedisCluster } from '../../support/redis/cluster.ts';
+import { metadataStoreConformance } from '../metadata-store-conformance.ts';
+import { openRedis, SECRET, standalone } from './fixture.ts';
+
+const skip = missing('redis-server');
+
+/** One server for a whole suite; each room is a prefix of its own in it. */
+function conformance(t: Test, target: RedisTarget): void {
+  metadataStoreConformance(t, (t) => {
+    const prefix = `${randomUUID()}:`;
+    return {
+      open: async (storeClock) => {
+        const { store, connection, ready } = openRedis(t, target, { prefix, storeClock });
+        await ready();
+        const { close } = store;
+        store.close = async () => {
+          await close.call(store);
+          await connection.close();
+        };
+        return store;
+      },
+    };
+  });
+}
+
+void t.test('conformance, one server', { skip }, async (t) => {
+  const redis = await startRedis();
+  t.teardown(() => redis.remove());
+  conformance(t, standalone(redis));
+});
+
+void t.test('conformance, a cluster', { skip }, async (t) => {
+  const cluster = await startRedisCluster();
+  t.teardown(() => cluster.remove());
+  const nodes = cluster.nodes.map(({ host, port }) => ({ host, port }));
+  conformance(t, { mode: 'cluster', nodes: nodes.slice(0, 1), database: 0 });
+});
