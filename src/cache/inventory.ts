@@ -113,6 +113,9 @@ export class Inventory {
       if (selects(selector, repository, tag)) going.push({ key: tagKey(repository, tag), digest });
     }
     for (const { key } of going) await metadata.delete('tags', key);
+    // Also when it is not here: another edge of the site may have it.
+    if (selector.kind === 'tag' && going.length === 0)
+      await metadata.delete('tags', tagKey(selector.repository, selector.tag));
     if (selector.kind === 'all') return { tags: going.length, ...(await this.#purgeAll()) };
     const gone = new Set<Digest>();
     for (const { digest } of going)

@@ -5,7 +5,7 @@ import type { TokenStore } from '../upstream/upstream.ts';
 export function tokenRecords(metadata: MetadataStore, shared: SharedMetadata): TokenStore {
   return {
     get: (key) => metadata.get('tokens', key),
-    latest: (key) => shared.latest('tokens', key, () => true),
+    latest: (key) => shared.latest('tokens', key),
     put: (key, value, expiresAt) => metadata.put('tokens', key, value, { expiresAt }),
     delete: (key) => metadata.delete('tokens', key),
   };

@@ -27,11 +27,8 @@ export interface MetadataStore {
 
 /** What the edges of a site share, past this edge's own copies. */
 export interface SharedMetadata {
-  /**
-   * What is shared now, if it is `wanted`: then it also takes the place of the copy here. Undefined too when it cannot be
-   * had in time. Never rejects.
-   */
-  latest(table: Table, key: string, wanted: (value: Uint8Array) => boolean): Promise<Uint8Array | undefined>;
+  /** What is shared now; it takes the place of the copy here. Undefined also when it cannot be had in time. */
+  latest(table: Table, key: string): Promise<Uint8Array | undefined>;
 }
 
 /** An edge without siblings. */

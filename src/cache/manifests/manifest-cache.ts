@@ -18,7 +18,7 @@ import type { Links } from '../links.ts';
 import { DigestMismatch, type ManifestEntry, type ManifestStore } from './manifest-store.ts';
 import type { NegativeCache } from '../negative-cache.ts';
 import type { Site } from '../site/site.ts';
-import { TagRecords, type TagEra } from './tag-records.ts';
+import { KnownTags, type TagEra } from './known-tags.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import { readBody } from '../../lib/read-body.ts';
 
@@ -48,13 +48,13 @@ const UNKNOWN = { kind: 'unknown' } as const;
 /** Manifests by tag and by digest, in the keeper: whatever a worker could not answer for itself. */
 export class ManifestCache {
   readonly #parts: ManifestCacheParts;
-  readonly #tags: TagRecords;
+  readonly #tags: KnownTags;
   readonly #questions = new SingleFlight<string, ManifestAnswer>();
 
   constructor(parts: ManifestCacheParts) {
     this.#parts = parts;
     const storeFailed = (error: unknown): void => parts.events.storeFailed(error);
-    this.#tags = new TagRecords({ ...parts, shared: parts.site.shared, storeFailed });
+    this.#tags = new KnownTags({ ...parts, storeFailed });
   }
 
   /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does: docker and podman would wait for ever. */
@@ -78,6 +78,11 @@ export class ManifestCache {
     this.#parts.negative.deleteOf(repository);
     this.#questions.forget(key);
     await this.#tags.drop(key);
+  }
+
+  /** What the siblings announced may have been missed: every tag is asked for again before it counts as fresh. */
+  async doubtTags(own: MetadataStore): Promise<void> {
+    await this.#tags.doubtAll(own);
   }
 
   async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
@@ -239,13 +244,18 @@ export class ManifestCache {
     key: string,
     result: CacheResult,
   ): Promise<ManifestAnswer | undefined> {
-    const record = await this.#tags.fresh(key);
-    const entry = record && (await this.#linkedManifest(repository, record.digest));
+    const { clock, rules } = this.#parts;
+    const record = await this.#tags.get(key);
+    if (record === undefined || ageOf(record, clock.now(), rules) !== 'fresh') return undefined;
+    const entry = await this.#linkedManifest(repository, record.digest);
     return entry && found(entry, result);
   }
 
-  #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
-    return this.#attempt(() => this.#parts.manifests.of(repository, digest));
+  async #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
+    const { links, manifests } = this.#parts;
+    return await this.#attempt(async () =>
+      (await links.has(repository, digest)) ? await manifests.get(digest) : undefined,
+    );
   }
 
   #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {

@@ -43,18 +43,6 @@ export class ManifestStore {
   }
 
   /**
-   * The manifest, if `repository` is known to hold it. One that a sibling edge has put into the shared store is admitted
-   * like any other, so that it has its place in the order of eviction and its copy here. @throws {ManifestError}
-   */
-  async of(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
-    const { links, index } = this.#parts;
-    if (!(await links.has(repository, digest))) return undefined;
-    const entry = await this.get(digest);
-    if (entry === undefined || !index.loaded || index.has(manifestKey(digest))) return entry;
-    return await this.admit(repository, entry.content, entry.mediaType, digest);
-  }
-
-  /**
    * Verifies, judges and keeps a manifest of `repository`. `expected` is the digest that was asked for or announced.
    * @throws {ManifestError} the bytes are not what they were said to be, or a policy refuses them.
    */

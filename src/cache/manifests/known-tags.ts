@@ -1,12 +1,12 @@
 import { attempt } from '../../lib/attempt.ts';
+import { ms } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { MetadataStore, SharedMetadata } from '../../store/metadata-store.ts';
+import type { MetadataStore } from '../../store/metadata-store.ts';
 import { ageOf, decodeTag, encodeTag, type FreshnessRules, type TagRecord } from './freshness.ts';
 
-export interface TagRecordsParts {
+export interface KnownTagsParts {
   readonly metadata: MetadataStore;
-  readonly shared: SharedMetadata;
   readonly clock: Clock;
   readonly rules: FreshnessRules;
   readonly storeFailed: (error: unknown) => void;
@@ -19,11 +19,11 @@ export type TagEra = { readonly drops: number };
  * What upstreams have said of tags. An answer to a question that was asked before a tag was dropped is not written down
  * after it: it may tell of the time before a push. Which tag it was does not matter; a drop is rare.
  */
-export class TagRecords {
-  readonly #parts: TagRecordsParts;
+export class KnownTags {
+  readonly #parts: KnownTagsParts;
   #era: TagEra = { drops: 0 };
 
-  constructor(parts: TagRecordsParts) {
+  constructor(parts: KnownTagsParts) {
     this.#parts = parts;
   }
 
@@ -32,18 +32,9 @@ export class TagRecords {
     return this.#era;
   }
 
+  /** The latest that is known of it, on this edge or among its siblings. */
   async get(key: string): Promise<TagRecord | undefined> {
     const value = await this.#attempt(() => this.#parts.metadata.get('tags', key));
-    return value && decodeTag(value);
-  }
-
-  /** What another edge of the site has been told so lately that it is still fresh. */
-  async fresh(key: string): Promise<TagRecord | undefined> {
-    const { shared, clock, rules } = this.#parts;
-    const value = await shared.latest('tags', key, (found) => {
-      const record = decodeTag(found);
-      return record !== undefined && ageOf(record, clock.now(), rules) === 'fresh';
-    });
     return value && decodeTag(value);
   }
 
@@ -62,6 +53,23 @@ export class TagRecords {
   async drop(key: string): Promise<void> {
     this.#era = { drops: this.#era.drops + 1 };
     await this.#parts.metadata.delete('tags', key);
+  }
+
+  /**
+   * A push or a purge on another edge may have been missed: nothing that `own`, the store of this host alone, has is
+   * fresh any longer. It stays what is served when the upstream cannot be asked. @throws {StoreError}
+   */
+  async doubtAll(own: MetadataStore): Promise<void> {
+    this.#era = { drops: this.#era.drops + 1 };
+    const { clock, rules } = this.#parts;
+    const doubted: Promise<void>[] = [];
+    for await (const [key, value] of own.entries('tags', '')) {
+      const record = decodeTag(value);
+      if (record === undefined || ageOf(record, clock.now(), rules) !== 'fresh') continue;
+      const checkedAt = ms(clock.now() - rules.tag);
+      doubted.push(own.put('tags', key, encodeTag({ digest: record.digest, checkedAt })));
+    }
+    await Promise.all(doubted);
   }
 
   #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
