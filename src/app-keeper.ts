@@ -1,5 +1,7 @@
 import { createEvictor, openStorage, type Storage } from './app-storage.ts';
+import { joinSite, type SiteMembership } from './app-site.ts';
 import { KeeperEvents } from './app-events.ts';
+import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
 import { FillRecords } from './cache/fills/fill-records.ts';
@@ -10,7 +12,7 @@ import type { BlobQuestion } from './cache/keeper.ts';
 import { Listings } from './cache/listings.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
-import { ALONE } from './cache/site/site.ts';
+import type { Announcement } from './cache/site/announcement.ts';
 import { tokenRecords } from './cache/token-records.ts';
 import type { Config } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
@@ -32,6 +34,8 @@ interface EdgeKeeperParts {
   /** What the last run left unfinished. */
   readonly leftFills: readonly BlobQuestion[];
   readonly sealingKey: Uint8Array;
+  /** Undefined for an edge that shares nothing. */
+  readonly site: SiteStore | undefined;
   readonly log: Log;
   readonly workers: () => number;
 }
@@ -39,9 +43,14 @@ interface EdgeKeeperParts {
 /** The keeper's parts, wired: the cache, its upstreams and its disk. */
 export class EdgeKeeper {
   readonly core: KeeperCore;
+  /** Tells the sibling edges what was purged. */
   readonly inventory: Inventory;
+  readonly #quietInventory: Inventory;
   readonly metrics: KeeperMetrics;
   readonly #storage: Storage;
+  readonly #site: SiteStore | undefined;
+  readonly #membership: SiteMembership;
+  readonly #manifests: ManifestCache;
   readonly #log: Log;
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
@@ -68,12 +77,19 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const storage = openStorage(layout, metadata, (error) => keeper.#events.storeFailed(error));
+    const site = await openSite(config, { embedded: metadata.store, sealingKey, log });
+    const storage = openStorage(
+      layout,
+      metadata,
+      (error) => keeper.#events.storeFailed(error),
+      site?.store ?? metadata.store,
+    );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
       records,
       leftFills,
-      sealingKey,
+      sealingKey: site?.tokenKey ?? sealingKey,
+      site,
       log,
       workers,
     });
@@ -82,9 +98,10 @@ export class EdgeKeeper {
 
   private constructor(config: Config, parts: EdgeKeeperParts) {
     const { storage, log } = parts;
-    const { index, links, manifests, files, metadata } = storage;
+    const { index, links, manifests, files, store } = storage;
     const clock = systemClock;
     this.#storage = storage;
+    this.#site = parts.site;
     this.#log = log;
     this.#leftFills = parts.leftFills;
     this.metrics = new KeeperMetrics('keeper', {
@@ -94,10 +111,15 @@ export class EdgeKeeper {
       maxBytes: config.storage.maxSize,
       workers: parts.workers,
     });
-    const site = ALONE;
+    parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
-    const tokens = new SealedTokenStore(tokenRecords(metadata.store, site.shared), parts.sealingKey);
+    this.#membership = joinSite(parts.site, log, {
+      carryOut: (announcement) => this.#carryOut(announcement),
+      missed: () => this.#manifests.doubtTags(storage.metadata.store),
+    });
+    const { site } = this.#membership;
+    const tokens = new SealedTokenStore(tokenRecords(store, site.shared), parts.sealingKey);
     this.#upstreams = new Map(
       config.upstreams.map((options) => [
         options.name,
@@ -121,22 +143,28 @@ export class EdgeKeeper {
       times: FILL_TIMES,
       events: events.blobs((progress) => this.core.tellProgress(progress)),
     });
+    this.#manifests = new ManifestCache({
+      ...shared,
+      manifests,
+      metadata: store,
+      site,
+      rules: config.freshness,
+      events: events.manifests(),
+    });
     this.core = new KeeperCore({
       blobs: this.#blobs,
-      manifests: new ManifestCache({
-        ...shared,
-        manifests,
-        metadata: metadata.store,
-        site,
-        rules: config.freshness,
-        events: events.manifests(),
-      }),
+      manifests: this.#manifests,
       listings: new Listings(this.#upstreams),
       index,
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
     });
-    this.inventory = new Inventory({ metadata: metadata.store, manifests, links, index, files, clock });
+    const inventory = { metadata: store, manifests, links, index, files, clock };
+    this.inventory = new Inventory({
+      ...inventory,
+      purged: (selector) => site.announce({ kind: 'purge', selector }),
+    });
+    this.#quietInventory = new Inventory(inventory);
     this.#announceUpstreams();
   }
 
@@ -153,6 +181,8 @@ export class EdgeKeeper {
     await index.load();
     const { added, dropped } = await reconcile(layout, index);
     if (!metadata.store.complete) await this.#restoreManifests();
+    // Not before: to take out everything, one has to know everything.
+    this.#membership.listen();
     await this.#evictor.settle();
     this.#log.info(
       {
@@ -173,11 +203,19 @@ export class EdgeKeeper {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#housekeeping);
+    await this.#membership.close();
     await this.#blobs.stop();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
-    await this.#storage.metadata.store.close();
+    await this.#storage.store.close();
+    await this.#site?.connection.close();
     await markCleanEnd(this.#storage.layout);
+  }
+
+  /** What another edge of the site has announced. */
+  async #carryOut(announcement: Announcement): Promise<void> {
+    if (announcement.kind === 'purge') await this.#quietInventory.purge(announcement.selector);
+    else await this.#manifests.forgetTag(announcement.repository, announcement.tag);
   }
 
   #announceUpstreams(): void {
@@ -212,4 +250,11 @@ export class EdgeKeeper {
       this.#log.warn({ err }, 'housekeeping failed');
     }
   }
+}
+
+/** The client of Redis is loaded only where there is one to ask. */
+async function openSite(config: Config, parts: SiteStoreParts): Promise<SiteStore | undefined> {
+  if (config.redis === null) return undefined;
+  const { openSiteStore } = await import('./app-redis.ts');
+  return openSiteStore(config.redis, config.freshness, parts);
 }

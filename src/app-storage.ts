@@ -8,17 +8,23 @@ import { BlobFiles } from './store/blob-files.ts';
 import { blobKey, BlobIndex, type Stored } from './store/blob-index.ts';
 import type { StoreLayout } from './store/layout.ts';
 import { ManifestFiles } from './store/manifest-files.ts';
+import type { MetadataStore } from './store/metadata-store.ts';
 import type { OpenedMetadata } from './store/recovery.ts';
 
 /** The disk's side of the keeper: files, metadata, order, room. */
 export interface Storage {
   readonly layout: StoreLayout;
+  /** Of this host. */
   readonly metadata: OpenedMetadata;
+  /** The same, or what it shares with other edges as well. */
+  readonly store: MetadataStore;
   readonly files: BlobFiles;
   readonly links: Links;
   readonly index: BlobIndex;
   readonly manifestFiles: ManifestFiles;
   readonly manifests: ManifestStore;
+  /** As `links` and `manifests`, of this host alone: what has no room here may well stay elsewhere. */
+  readonly evictable: { readonly links: Links; readonly manifests: ManifestStore };
 }
 
 /** The parts over an opened metadata store that need nobody else. */
@@ -26,25 +32,31 @@ export function openStorage(
   layout: StoreLayout,
   metadata: OpenedMetadata,
   storeFailed: (error: unknown) => void,
+  store: MetadataStore = metadata.store,
 ): Storage {
-  const { store } = metadata;
-  const links = new Links(store);
-  const index = new BlobIndex(store.localRecords('index'), systemClock);
+  const local = metadata.store;
+  const index = new BlobIndex(local.localRecords('index'), systemClock);
   const manifestFiles = new ManifestFiles(layout);
-  const manifests = new ManifestStore({
-    metadata: store,
-    links,
-    files: manifestFiles,
-    index,
-    policies: [],
-    notKept: (_digest, error) => storeFailed(error),
-  });
-  return { layout, metadata, files: new BlobFiles(layout), links, index, manifestFiles, manifests };
+  const over = (metadata: MetadataStore): Storage['evictable'] => {
+    const links = new Links(metadata);
+    const manifests = new ManifestStore({
+      metadata,
+      local,
+      links,
+      files: manifestFiles,
+      index,
+      policies: [],
+      notKept: (_digest, error) => storeFailed(error),
+    });
+    return { links, manifests };
+  };
+  const files = new BlobFiles(layout);
+  return { layout, metadata, store, files, index, manifestFiles, ...over(store), evictable: over(local) };
 }
 
 /** Keeps what is stored within `storage.maxSize` and the file system's watermark. */
 export function createEvictor(
-  { index, files, links, manifests, layout }: Storage,
+  { index, files, evictable: { links, manifests }, layout }: Storage,
   { maxSize, highWatermark }: StorageConfig,
   evicted: (stored: Stored) => void,
 ): Evictor {

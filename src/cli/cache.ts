@@ -78,7 +78,7 @@ async function withCache<T>(config: Config, work: (cache: CacheControl) => Promi
   if (await isServed(layout.controlSocket)) return await work(controlOf(layout.controlSocket));
   if (!existsSync(layout.root))
     throw new UsageError(`there is no cache in ${config.storage.path}: name it with --data or --config`);
-  const opened = await openStoppedCache(layout);
+  const opened = await openStoppedCache(layout, { shared: config.redis !== null });
   try {
     return await work(opened.inventory);
   } finally {

@@ -34,6 +34,38 @@ export interface StorageConfig {
   readonly highWatermark: number;
 }
 
+/** A TCP address, or the path of a Unix socket. */
+export type RedisAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** The shared metadata store. */
+export interface RedisConfig {
+  readonly mode: 'standalone' | 'sentinel' | 'cluster';
+  /** At least one: the server, the Sentinels, or nodes of the cluster. */
+  readonly nodes: readonly RedisAddress[];
+  /** With Sentinels: what they call the master. */
+  readonly name?: string;
+  readonly database: number;
+  /** In front of every key. */
+  readonly prefix: string;
+  /** The longest that a call may take. */
+  readonly timeout: Milliseconds;
+  /** Shared by all edges of a site: what Redis holds is sealed under it. */
+  readonly secret?: string;
+  readonly tls?: RedisTlsConfig;
+  readonly username?: string;
+  readonly password?: string;
+  readonly sentinelUsername?: string;
+  readonly sentinelPassword?: string;
+}
+
+export interface RedisTlsConfig {
+  /** PEM text, as `cert` and `key`. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly servername?: string;
+}
+
 export interface FreshnessConfig {
   readonly tag: Milliseconds;
   readonly deadline: Milliseconds;
@@ -80,6 +112,8 @@ export interface Config {
   readonly tls: TlsConfig;
   readonly workers: number;
   readonly storage: StorageConfig;
+  /** `null` is an edge that shares nothing. */
+  readonly redis: RedisConfig | null;
   readonly freshness: FreshnessConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;

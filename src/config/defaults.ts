@@ -19,6 +19,13 @@ export const DEFAULT_TLS = {
 
 export const DEFAULT_STORAGE = { path: 'data', maxSize: bytes(50 * 1024 ** 3), highWatermark: 0.85 } as const;
 
+export const DEFAULT_REDIS = {
+  prefix: 'pierhead:',
+  timeout: ms(100),
+  port: 6379,
+  sentinelPort: 26_379,
+} as const;
+
 export const DEFAULT_FRESHNESS: FreshnessConfig = {
   tag: seconds(60),
   deadline: seconds(1),

@@ -3,6 +3,7 @@ import { LOG_LEVELS, type ListenConfig, type LogLevel } from './config.ts';
 import { readText } from './fields.ts';
 import type { Problem } from './problem.ts';
 import { parsePath, parseWorkers, PATH_FORM, WORKERS_FORM } from './schema.ts';
+import { parseRedisUrl, REDIS_URL_FORM, type RedisUrl } from './redis.ts';
 import { parseUpstreamUrl, URL_FORM } from './upstreams.ts';
 
 /** The command line's options as they were typed. */
@@ -22,6 +23,7 @@ export interface Overrides {
   readonly upstreamUrl: string | undefined;
   readonly storagePath: string | undefined;
   readonly listen: { readonly [Name in keyof ListenConfig]: ListenConfig[Name] | undefined };
+  readonly redis: RedisUrl | null | undefined;
   readonly workers: number | undefined;
   readonly logLevel: LogLevel | undefined;
 }
@@ -58,6 +60,8 @@ export function readFlags(
     upstreamUrl: read('--upstream', flags.upstream, parseUpstreamUrl, URL_FORM),
     storagePath: read('--data', flags.data, (text) => parsePath(text, cwd), PATH_FORM),
     listen: { https: listener('https'), http: listener('http'), admin: listener('admin') },
+    redis:
+      flags.redis === 'off' ? null : read('--redis', flags.redis, parseRedisUrl, `${REDIS_URL_FORM}, or off`),
     workers: read('--workers', flags.workers, (text) => parseWorkers(text, cpus), WORKERS_FORM),
     logLevel: read(
       '--log-level',
@@ -66,7 +70,5 @@ export function readFlags(
       `one of ${LOG_LEVELS.join(', ')}`,
     ),
   };
-  if (flags.redis !== undefined && flags.redis !== 'off')
-    problems.push({ key: '--redis', message: 'is not available in this version' });
   return { overrides, problems };
 }

@@ -5,6 +5,7 @@ import type { Config, ListenConfig } from './config.ts';
 import { DEFAULT_LISTEN } from './defaults.ts';
 import { readFlags, type Flags, type Overrides } from './flags.ts';
 import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
+import { completeRedis } from './redis.ts';
 import { configSchema, type FileConfig } from './schema.ts';
 import { whyUnreadable, type Surroundings } from './secrets.ts';
 import { completeUpstreams } from './upstreams.ts';
@@ -142,6 +143,7 @@ function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
+    redis: completeRedis(parsed.redis, overrides.redis),
     freshness,
     upstreams: completeUpstreams(parsed.upstreams, overrides.upstreamUrl),
     access: { allow: access.allow, deny: access.deny },

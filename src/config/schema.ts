@@ -20,6 +20,7 @@ import {
 } from './defaults.ts';
 import { choiceField, field, listOf, scalarField, section, textField, unavailable } from './fields.ts';
 import { refusal } from './problem.ts';
+import { redisSchema } from './redis.ts';
 import type { Surroundings } from './secrets.ts';
 import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from './units.ts';
 import { upstreamsSchema } from './upstreams.ts';
@@ -38,7 +39,7 @@ export function configSchema(surroundings: Surroundings) {
     tls: tlsSchema(surroundings).prefault({}),
     workers: scalarField((text) => parseWorkers(text, surroundings.cpus), WORKERS_FORM).prefault('auto'),
     storage: storageSchema(surroundings).prefault({}),
-    redis: redisSchema().optional(),
+    redis: redisSchema(surroundings).optional(),
     freshness: freshnessSchema().prefault({}),
     upstreams: upstreamsSchema(surroundings).optional(),
     access: accessSchema().prefault({}),
@@ -120,20 +121,6 @@ function accessSchema() {
     allow: networks.default([...DEFAULT_ACCESS.allow]),
     deny: networks.default([...DEFAULT_ACCESS.deny]),
     trustedProxies: unavailable(),
-  });
-}
-
-/** Known and off. Without a `url` the other keys have no effect, so the harmless ones may stand there. */
-function redisSchema() {
-  return section({
-    url: unavailable(),
-    prefix: textField((text) => text, 'a text').optional(),
-    timeout: textField(parseDuration, DURATION_FORM).optional(),
-    sentinels: unavailable(),
-    cluster: unavailable(false),
-    tls: unavailable(false),
-    username: unavailable(),
-    password: unavailable(),
   });
 }
 

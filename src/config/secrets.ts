@@ -48,6 +48,12 @@ export function readCertificates(source: unknown, surroundings: Surroundings): R
   return { value: `${certificates.join('\n')}\n` };
 }
 
+/** The content of a file that is named by its path. */
+export function readTextFile(source: unknown, surroundings: Surroundings): Reading<string> {
+  if (typeof source !== 'string' || source === '') return { problem: refusalOfKind(source, 'a path') };
+  return readText(source, surroundings);
+}
+
 /** Why a file could not be read, in words that do not depend on the platform. */
 export function whyUnreadable(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

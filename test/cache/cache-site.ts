@@ -83,6 +83,7 @@ export class CacheSite {
     this.records = new FillRecords(this.store.localRecords('fills'), this.layout.partial, clock);
     this.manifests = new ManifestStore({
       metadata: this.store,
+      local: this.store,
       links: this.links,
       files: new ManifestFiles(this.layout),
       index: this.index,

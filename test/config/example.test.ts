@@ -17,8 +17,12 @@ void t.test('the example file holds every setting that this version has', async 
     'edge.yaml': readFileSync(file, 'utf8').replace(/^( *)#(?=\S| {2}\S)/gm, '$1'),
     'corp-ca.crt': rootCertificates[0] ?? '',
     'corp-password': 'from-file\n',
+    'site-secret': '0123456789abcdef0123456789abcdef\n',
+    'redis-password': 'from-file\n',
   });
-  const [hub, corp] = loadConfig({ ...sources, file: 'edge.yaml', cwd }).upstreams;
+  const { upstreams, redis } = loadConfig({ ...sources, file: 'edge.yaml', cwd });
+  t.match(redis, { mode: 'sentinel', name: 'pierhead', username: 'edge', tls: { ca: /BEGIN CERTIFICATE/ } });
+  const [hub, corp] = upstreams;
   t.match(hub, { name: 'docker.io', credentials: { username: 'office', password: 'from-env' } });
   t.match(corp, {
     name: 'registry.corp:5000',

@@ -37,6 +37,7 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
     },
     workers: 2,
     storage: { path: `${cwd}/data`, maxSize: 53_687_091_200, highWatermark: 0.85 },
+    redis: null,
     freshness: { tag: 60_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 15_000 },
     upstreams: [
       {
@@ -119,7 +120,7 @@ void t.test('a flag is named as it was typed, together with what is wrong in the
     admin: '::1:5',
     workers: '0',
     logLevel: 'loud',
-    redis: 'redis://a',
+    redis: 'redis://ada:secret@a',
   };
   const { problems } = failure({ ...inFile(t, 'workers: none'), flags });
   t.match(problems, [
@@ -129,9 +130,9 @@ void t.test('a flag is named as it was typed, together with what is wrong in the
     { key: '--https', message: /^got "70000"; .*, or off$/ },
     { key: '--http', message: /^got "x"; / },
     { key: '--admin', message: /^got "::1:5"; / },
+    { key: '--redis', message: /^got "redis:\/\/\*\*\*@a"; takes redis:.*, or off$/ },
     { key: '--workers', message: /^got "0"; takes auto/ },
     { key: '--log-level', message: /^got "loud"; takes one of trace/ },
-    { key: '--redis', message: 'is not available in this version' },
   ]);
   t.equal(problems.length, 9);
   t.match(withFlags({ redis: 'off' }), { workers: 2 });

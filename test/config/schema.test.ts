@@ -77,9 +77,6 @@ void t.test('a key that is not known is an error, with the one that was meant', 
 
 void t.test('what this version does not have is refused by name, unless it is off', async (t) => {
   const on: [key: string, yaml: string][] = [
-    ['redis.url', 'redis: { url: "redis://a" }'],
-    ['redis.sentinels', 'redis: { sentinels: [a] }'],
-    ['redis.tls', 'redis: { tls: true }'],
     ['auth.mode', 'auth: { mode: edge }'],
     ['auth.edge', 'auth: { mode: none, edge: { htpasswd: a } }'],
     ['roles', 'roles: [{ role: reader }]'],
@@ -92,7 +89,6 @@ void t.test('what this version does not have is refused by name, unless it is of
   for (const [key, yaml] of on)
     t.strictSame(problemsIn(t, yaml), [{ key, message: 'is not available in this version' }], yaml);
   const off = [
-    'redis: { url: null, prefix: "pierhead:", timeout: 100ms }',
     'auth: { mode: none }\nroles: []\naudit: { to: null }\nlimits:',
     'access: { trustedProxies: [] }\ntls: { autoRotate: false }',
     'upstreams: [{ name: a, url: "https://a", push: false }]',
@@ -158,6 +154,7 @@ log: { level: silent }
       },
       workers: 3,
       storage: { path: `${dirname(folder)}/cache`, maxSize: 1_048_576, highWatermark: 0.99 },
+      redis: null,
       freshness: { tag: 0, deadline: 500, staleIfError: 43_200_000, negative: 60_000 },
       upstreams: [],
       access: { allow: ['10.0.0.0/8', '::1'], deny: ['10.1.2.3'] },

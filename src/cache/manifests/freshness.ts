@@ -1,7 +1,9 @@
-import { ms, type Milliseconds } from '../../lib/brand.ts';
+import { ms, seconds, type Milliseconds } from '../../lib/brand.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+import type { TagRecords } from '../../store/tiered-store.ts';
 
 /*
  * Lifetimes. By digest: for ever, until evicted. Tag: fresh for `tag`, then stale: revalidated, and still served while
@@ -47,4 +49,25 @@ export function decodeTag(value: Uint8Array): TagRecord | undefined {
   const record = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const digest = parseDigest(record.toString('latin1', 8));
   return digest && { digest, checkedAt: ms(record.readDoubleLE(0)) };
+}
+
+/** Clocks of two edges may differ by so much; a record from further ahead is not believed. */
+const CLOCK_SKEW = seconds(5);
+
+/** How records of one tag from several edges are told apart, for the store that has them. */
+export function tagRecords(clock: Clock, rules: FreshnessRules): TagRecords {
+  return {
+    fresh: (record) => {
+      const decoded = decodeTag(record);
+      return decoded !== undefined && ageOf(decoded, clock.now(), rules) === 'fresh';
+    },
+    latest: (local, shared) => {
+      const now = clock.now();
+      const theirs = decodeTag(shared);
+      const ours = local && decodeTag(local);
+      if (theirs === undefined || !(theirs.checkedAt <= now + CLOCK_SKEW)) return local;
+      if (ours !== undefined && ours.checkedAt >= theirs.checkedAt) return local;
+      return theirs.checkedAt <= now ? shared : encodeTag({ ...theirs, checkedAt: now });
+    },
+  };
 }

@@ -108,6 +108,7 @@ export class ManifestCache {
     const { negative, clock, rules } = this.#parts;
     const key = tagKey(repository, tag);
     if (negative.has(key)) return UNKNOWN;
+    const askedAt = clock.monotonic();
     const record = await this.#tags.get(key);
     const age = record && ageOf(record, clock.now(), rules);
     const entry = record && (await this.#linkedManifest(repository, record.digest));
@@ -121,25 +122,15 @@ export class ManifestCache {
     }
     // Another worker's question has just been answered.
     if (age === 'fresh') return found(entry, 'hit');
-    return await this.#revalidateInTime(repository, tag, record, entry, key);
-  }
-
-  /** Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind. */
-  async #revalidateInTime(
-    repository: RepositoryRef,
-    tag: Tag,
-    record: TagRecord,
-    entry: ManifestEntry,
-    key: string,
-  ): Promise<ManifestAnswer> {
-    const { clock, rules } = this.#parts;
     const word = this.#once(key, () =>
       this.#oncePerSite(key, rules.deadline, {
         look: () => this.#toldToSibling(repository, key, 'revalidated'),
         ask: () => this.#revalidate(repository, tag, record, entry, key),
       }),
     );
-    const answer = await within(clock, rules.deadline, word);
+    // Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind.
+    const left = ms(Math.max(0, askedAt + rules.deadline - clock.monotonic()));
+    const answer = await within(clock, left, word);
     return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
   }
 
@@ -254,7 +245,9 @@ export class ManifestCache {
   async #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
     const { links, manifests } = this.#parts;
     return await this.#attempt(async () =>
-      (await links.has(repository, digest)) ? await manifests.get(digest) : undefined,
+      (await links.has(repository, digest))
+        ? ((await manifests.get(digest)) ?? (await manifests.adopt(repository, digest)))
+        : undefined,
     );
   }
 

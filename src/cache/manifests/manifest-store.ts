@@ -3,7 +3,7 @@ import { algorithmOf, digestOf, type Digest } from '../../oci/digest.ts';
 import type { RepositoryRef } from '../../oci/repository-ref.ts';
 import { manifestKey, type BlobIndex } from '../../store/blob-index.ts';
 import type { ManifestFiles } from '../../store/manifest-files.ts';
-import type { MetadataStore } from '../../store/metadata-store.ts';
+import type { LocalMetadata, MetadataStore } from '../../store/metadata-store.ts';
 import type { Links } from '../links.ts';
 
 export interface ManifestEntry {
@@ -20,7 +20,10 @@ export type AdmissionPolicy = (
 ) => Promise<void>;
 
 export interface ManifestStoreParts {
+  /** May also know what other edges of the site have. */
   readonly metadata: MetadataStore;
+  /** Of this host. */
+  readonly local: LocalMetadata;
   readonly links: Links;
   readonly files: ManifestFiles;
   readonly index: BlobIndex;
@@ -37,9 +40,21 @@ export class ManifestStore {
     this.#parts = parts;
   }
 
+  /** Of this host. @throws {StoreError} */
   async get(digest: Digest): Promise<ManifestEntry | undefined> {
-    const value = await this.#parts.metadata.get('manifests', digest);
+    const value = this.#parts.local.read('manifests', digest);
     return value && decodeManifest(digest, value);
+  }
+
+  /**
+   * One that another edge of the site has: it comes in as if the upstream had sent it, so that policies see it and
+   * this host has all that a worker needs.
+   * @throws {ManifestError}
+   */
+  async adopt(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
+    const value = await this.#parts.metadata.get('manifests', digest);
+    const entry = value && decodeManifest(digest, value);
+    return entry && (await this.admit(repository, entry.content, entry.mediaType, digest));
   }
 
   /**

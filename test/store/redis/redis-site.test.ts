@@ -20,8 +20,9 @@ async function twoEdges(t: Parameters<typeof openRedis>[0], target: RedisTarget)
   const clock = new FakeClock();
   const edges = await Promise.all(
     [1, 2].map(async () => {
-      const { connection, ready, told } = openRedis(t, target, { prefix });
-      await ready();
+      const opened = openRedis(t, target, { prefix });
+      const { connection, told } = opened;
+      await opened.ready();
       const leases = new RedisLeases(connection, { clock, prefix, key: siteKey(SECRET, 'leases') });
       const channel = new RedisChannel(connection, prefix);
       const heard: string[] = [];

@@ -1,13 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import t, { type Test } from 'tap';
-import { ms } from '../../../src/lib/brand.ts';
 import type { RedisTarget } from '../../../src/store/redis/redis-target.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
 import { missing } from '../../support/parts.ts';
 import { startRedis } from '../../support/redis.ts';
 import { startRedisCluster } from '../../support/redis/cluster.ts';
 import { metadataStoreConformance } from '../metadata-store-conformance.ts';
-import { openRedis, SECRET, standalone } from './fixture.ts';
+import { openRedis, standalone } from './fixture.ts';
 
 const skip = missing('redis-server');
 
@@ -17,14 +15,9 @@ function conformance(t: Test, target: RedisTarget): void {
     const prefix = `${randomUUID()}:`;
     return {
       open: async (storeClock) => {
-        const { store, connection, ready } = openRedis(t, target, { prefix, storeClock });
-        await ready();
-        const { close } = store;
-        store.close = async () => {
-          await close.call(store);
-          await connection.close();
-        };
-        return store;
+        const opened = openRedis(t, target, { prefix, storeClock });
+        await opened.ready();
+        return opened.store;
       },
     };
   });
