@@ -2,7 +2,6 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
 import { ms, seconds, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { Breaker } from './breaker.ts';
 import { redisError, RedisError } from './redis-failure.ts';
 import { createClient, handleRejections, type RedisClient, type RedisTarget } from './redis-target.ts';
 
@@ -21,6 +20,9 @@ export interface RedisConnectionOptions {
   readonly events: RedisEvents;
 }
 
+/** After a call without an answer nobody asks for so long, and longer each time that it still stands still. */
+const FIRST_PAUSE = seconds(1);
+const LONGEST_PAUSE = seconds(5);
 /** What ended without our doing is opened again after this. */
 const REOPEN_PAUSE = seconds(1);
 /** What is to be subscribed to may wait for the connection. */
@@ -28,22 +30,22 @@ const SUBSCRIBER = { enableOfflineQueue: true, maxRetriesPerRequest: null };
 const LATE: unique symbol = Symbol('late');
 
 /**
- * The one connection of this edge to the site's Redis. Every call goes through {@link run}, which bounds it: a Redis that is
- * slow, stopped or gone costs `timeout` once per window of the {@link Breaker}, else nothing. Lifetime: opened by the
- * keeper at its start, without waiting; closed at its end, with the subscribers that it gave out.
+ * The one connection of this edge to the site's Redis. Every call goes through {@link run}, which bounds it. A Redis
+ * that stands still costs the calls that are under way `timeout`; after that nobody asks until a probe in the
+ * background had its answer. Lifetime: opened by the keeper at its start, without waiting; closed at its end, with the
+ * subscribers that it gave out.
  */
 export class RedisConnection {
   readonly #client: RedisClient;
   readonly #options: RedisConnectionOptions;
-  readonly #breaker: Breaker;
   readonly #subscribers = new Set<RedisClient>();
   readonly #closing = new AbortController();
+  #standsStill = false;
   #told: boolean | undefined;
   #lastError: RedisError | undefined;
 
   constructor(target: RedisTarget, options: RedisConnectionOptions) {
     this.#options = options;
-    this.#breaker = new Breaker(options.clock);
     this.#client = createClient(target);
     this.#client.on('ready', () => {
       this.#lastError = undefined;
@@ -55,7 +57,7 @@ export class RedisConnection {
 
   /** Connected, and not standing still as far as is known. */
   get available(): boolean {
-    return this.#client.status === 'ready' && this.#breaker.closed;
+    return this.#client.status === 'ready' && !this.#standsStill;
   }
 
   /** Why there is no connection now. */
@@ -77,7 +79,6 @@ export class RedisConnection {
     const startedAt = clock.monotonic();
     try {
       const result = await this.#inTime(command(this.#client));
-      this.#breaker.succeeded();
       events.answered(operation, ms(clock.monotonic() - startedAt));
       this.#tell();
       return result;
@@ -131,21 +132,50 @@ export class RedisConnection {
     }
   }
 
-  /** Why a call is not even sent; undefined lets it through, and its end is told to the breaker. */
+  /** Why a call is not even sent. */
   #refusal(): RedisError | undefined {
     if (this.#client.status !== 'ready')
       return this.#lastError ?? new RedisError('connection', 'there is no connection to Redis');
-    return this.#breaker.admit() ? undefined : new RedisError('paused', 'Redis stood still a moment ago');
+    return this.#standsStill ? new RedisError('paused', 'Redis stood still a moment ago') : undefined;
   }
 
   #failed(operation: string, error: RedisError): RedisError {
-    if (error.silent) this.#breaker.failed();
-    else this.#breaker.succeeded();
-    // Answers that come after all, and a bulk without end, are not waited for and not kept.
-    if (error.failure === 'timeout' && this.#client.status === 'ready') this.#client.disconnect(true);
+    // Without a connection nothing is sent anyway, until there is one.
+    if (error.silent && this.#client.status === 'ready' && !this.#standsStill) void this.#untilItAnswers();
+    if (error.failure === 'timeout') this.#drop();
     this.#options.events.failed(operation, error);
     this.#tell(error.message);
     return error;
+  }
+
+  async #untilItAnswers(): Promise<void> {
+    const { clock } = this.#options;
+    this.#standsStill = true;
+    try {
+      for (let pause = FIRST_PAUSE; this.#standsStill; pause = ms(Math.min(2 * pause, LONGEST_PAUSE))) {
+        await clock.sleep(pause, this.#closing.signal);
+        if (this.#client.status === 'ready') this.#standsStill = !(await this.#answers());
+      }
+      this.#tell();
+    } catch (error) {
+      if (!this.#closing.signal.aborted) throw error;
+    }
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      await this.#inTime(this.#client.ping());
+      return true;
+    } catch (error) {
+      const { silent, failure } = redisError(error);
+      if (failure === 'timeout') this.#drop();
+      return !silent;
+    }
+  }
+
+  /** Answers that come after all, and a bulk without end, are not waited for and not kept. */
+  #drop(): void {
+    if (this.#client.status === 'ready') this.#client.disconnect(true);
   }
 
   #tell(reason?: string): void {

@@ -25,7 +25,7 @@ export interface Opened {
   readonly store: RedisStore;
   readonly told: Told;
   /** Resolves when calls go through. */
-  ready(): Promise<void>;
+  readonly ready: () => Promise<void>;
 }
 
 export function standalone({ port }: { readonly port: number }): RedisTarget {
