@@ -100,7 +100,9 @@ export function openSiteStore(
       prefix: redis.prefix,
       key: siteKey(secret, 'leases'),
     }),
-    channel: new RedisChannel(connection, redis.prefix),
+    channel: new RedisChannel(connection, redis.prefix, (error) =>
+      warn('channel', { reason: error.message }, 'this edge does not hear the others of its site'),
+    ),
     announcementKey: siteKey(secret, 'announcements'),
     connection,
     tokenKey: siteKey(secret, 'tokens'),

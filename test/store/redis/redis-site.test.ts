@@ -24,7 +24,8 @@ async function twoEdges(t: Parameters<typeof openRedis>[0], target: RedisTarget)
       const { connection, told } = opened;
       await opened.ready();
       const leases = new RedisLeases(connection, { clock, prefix, key: siteKey(SECRET, 'leases') });
-      const channel = new RedisChannel(connection, prefix);
+      const refused: string[] = [];
+      const channel = new RedisChannel(connection, prefix, ({ message }) => void refused.push(message));
       const heard: string[] = [];
       const state = { joined: 0 };
       channel.listen(
@@ -33,8 +34,8 @@ async function twoEdges(t: Parameters<typeof openRedis>[0], target: RedisTarget)
           state.joined += 1;
         },
       );
-      await eventually(() => state.joined > 0);
-      return { connection, leases, channel, heard, state, told };
+      await eventually(() => state.joined > 0 || refused.length > 0);
+      return { connection, leases, channel, heard, refused, state, told };
     }),
   );
   const [one, two] = edges;
@@ -106,6 +107,15 @@ void t.test(
     t.notOk(two.heard.includes('unheard'));
   },
 );
+
+void t.test('an ACL that forgets the channel is told of', { skip }, async (t) => {
+  await using redis = await startRedis({ acl: ['user edge on >canary ~* resetchannels +@all'] });
+  const target = { ...standalone(redis), username: 'edge', password: 'canary' };
+  const { one } = await twoEdges(t, target);
+  t.same(one.refused, ['the Redis user may not do this: mend its ACL']);
+  await t.rejects(one.channel.publish(Buffer.of(1)), { message: /mend its ACL/ });
+  t.ok(await one.leases.take(QUESTION), 'and the rest works');
+});
 
 void t.test('in a cluster: the same', { skip }, async (t) => {
   await using cluster = await startRedisCluster();
