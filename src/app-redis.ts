@@ -12,7 +12,7 @@ import { RedisChannel } from './store/redis/redis-channel.ts';
 import { RedisConnection } from './store/redis/redis-connection.ts';
 import { RedisLeases } from './store/redis/redis-leases.ts';
 import { RedisStore } from './store/redis/redis-store.ts';
-import { SealedRecords, siteKey } from './store/redis/sealed-records.ts';
+import { NO_SECRET, SealedRecords, siteKey } from './store/redis/sealed-records.ts';
 import { TieredStore } from './store/tiered-store.ts';
 
 const WARN_INTERVAL = seconds(60);
@@ -109,7 +109,3 @@ export function openSiteStore(
     metrics,
   };
 }
-
-export const NO_SECRET =
-  'redis.secret is not set, so no other edge can read what this one keeps in Redis: ' +
-  'make one with "openssl rand -base64 32" and give it to every edge of the site';

@@ -15,7 +15,7 @@ import { configOf, type EdgeOptions } from './edge-options.ts';
 import { sizeText } from './units-text.ts';
 
 type Verdict = 'ok' | 'warn' | 'fail';
-type Report = (verdict: Verdict, what: string, text: string) => void;
+export type Report = (verdict: Verdict, what: string, text: string) => void;
 
 const NO_TOKENS = { get: async () => undefined, put: async () => undefined, delete: async () => undefined };
 const EXPIRY_WARNING_DAYS = 14;
@@ -34,6 +34,10 @@ export async function check(options: EdgeOptions): Promise<void> {
   await checkCertificates(config, report);
   for (const name of ['https', 'http', 'admin'] as const)
     await checkListener(name, config.listen[name], running, report);
+  if (config.redis !== null) {
+    const { checkRedis } = await import('./check-redis.ts');
+    await checkRedis(config.redis, report);
+  }
   for (const upstream of config.upstreams) await checkUpstream(upstream, report);
   if (failed) process.exitCode = 1;
 }

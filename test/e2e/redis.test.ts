@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { pierhead } from '../cli/pierhead.ts';
 import { startCentral, type Central } from '../support/central.ts';
 import type { Edge } from '../support/edge.ts';
 import { eventually } from '../support/eventually.ts';
@@ -183,5 +184,51 @@ void t.test('whatever Redis does, pulls go on', { skip }, async (t) => {
     t.notOk(dump.includes(secret), 'not in clear in Redis');
     if (secret !== 'team/app') t.notOk(`${edge.output}${samples}`.includes(secret), 'nor in log and metrics');
   }
+  await leavesNothing(t, edge);
+});
+
+void t.test('what has no room here stays with the site; what is purged leaves it', { skip }, async (t) => {
+  await using central = await startCentral();
+  const images = new Map(['a', 'b'].map((seed) => [seed, createImage({ layers: [700_000], seed })]));
+  for (const [name, image] of images) central.addImage(`team/${name}`, 'v1', image);
+  await using redis = await startRedis();
+  const countOf = async (table: string): Promise<number> =>
+    (await redis.keys()).filter((key) => key.startsWith(`pierhead:${table}:`)).length;
+  const edge = await startBranch(central, {
+    workers: 1,
+    config: {
+      storage: { maxSize: '1MiB' },
+      redis: { url: redis.url, secret: SITE_SECRET },
+    },
+  });
+  t.teardown(() => edge.remove());
+  await redisUp(edge);
+  for (const [name, image] of images) await pullAll(edge.http, `team/${name}`, 'v1', image);
+  await eventually(
+    async () => (await edge.metrics()).value('pierhead_evictions_total', { kind: 'manifest' }) > 0,
+  );
+  t.equal(await countOf('manifests'), 2, 'evicted here, kept there');
+
+  const files = ['--config', join(edge.dir, 'pierhead.yaml'), '--data', join(edge.dir, 'data')];
+  t.match(await pierhead(['cache', 'purge', 'team/b:v1', ...files], edge.dir), {
+    code: 0,
+    stdout: /1 tags, 1 manifests/,
+  });
+  t.equal(await countOf('manifests'), 1, 'purged while the edge runs');
+  t.equal(await countOf('tags'), 1);
+
+  await pullAll(edge.http, 'team/b', 'v1', images.get('b') ?? image);
+  await eventually(async () => (await countOf('manifests')) === 2 && (await countOf('tags')) === 2);
+  await leavesNothing(t, edge);
+  t.match(await pierhead(['cache', 'purge', 'team/b:v1', ...files], edge.dir), {
+    code: 0,
+    stdout: /1 tags, 1 manifests/,
+  });
+  t.equal(await countOf('manifests'), 2, 'nobody has told it yet');
+  await edge.restart();
+  await eventually(async () => (await countOf('manifests')) === 1 && (await countOf('tags')) === 1, {
+    timeoutMs: 20_000,
+    what: 'the edge tells it once it runs again',
+  });
   await leavesNothing(t, edge);
 });

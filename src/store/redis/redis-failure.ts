@@ -54,7 +54,7 @@ export function redisError(error: unknown): RedisError {
   }
   if (code !== undefined) return new RedisError('connection', `Redis cannot be reached (${code})`);
   if (message.includes('All sentinels are unreachable'))
-    return new RedisError('connection', 'no Sentinel answers');
+    return new RedisError('connection', 'no Sentinel answers for redis.name');
   if (message.startsWith('Ready check failed: ')) {
     const inner = message.slice('Ready check failed: '.length);
     return redisError(Object.assign(new Error(inner), { name: 'ReplyError' }));

@@ -78,6 +78,11 @@ export class SealedRecords {
   }
 }
 
+/** What an operator is told who gave none. */
+export const NO_SECRET =
+  'redis.secret is not set, so no other edge can read what this one keeps in Redis: ' +
+  'make one with "openssl rand -base64 32" and give it to every edge of the site';
+
 /** 32 bytes from the text that the operator gives all edges of a site; `purpose` tells independent keys apart. */
 export function siteKey(
   secret: string | Uint8Array,
