@@ -1,5 +1,6 @@
 import type { AuditLog } from './audit/audit-log.ts';
 import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
+import { joinSite, type SiteMembership } from './app-site.ts';
 import { KeeperEvents } from './app-events.ts';
 import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
@@ -14,6 +15,7 @@ import { Listings } from './cache/listings/listings.ts';
 import { rulesByUpstream } from './cache/manifests/freshness.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
+import type { Announcement } from './cache/site/announcement.ts';
 import { tokenRecords } from './cache/token-records.ts';
 import type { Config, UpstreamConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
@@ -44,12 +46,16 @@ interface EdgeKeeperParts {
 /** The keeper's parts, wired: the cache, its upstreams and its disk. */
 export class EdgeKeeper {
   readonly core: KeeperCore;
+  /** Tells the sibling edges what was purged. */
   readonly inventory: Inventory;
+  readonly #quietInventory: Inventory;
   readonly metrics: KeeperMetrics;
   /** Accesses and what operators do; undefined where no record is kept. Set before the first worker serves. */
   audit: AuditLog | undefined;
   readonly #storage: Storage;
   readonly #site: SiteStore | undefined;
+  readonly #membership: SiteMembership;
+  readonly #manifests: ManifestCache;
   readonly #log: Log;
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
@@ -114,11 +120,16 @@ export class EdgeKeeper {
     parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
-    const tokens = new SealedTokenStore(tokenRecords(store), parts.sealingKey);
+    this.#membership = joinSite(parts.site, log, {
+      carryOut: (announcement) => this.#carryOut(announcement),
+      missed: () => this.#manifests.doubtTags(storage.metadata.store),
+    });
+    const { site } = this.#membership;
+    const tokens = new SealedTokenStore(tokenRecords(store, site.shared), parts.sealingKey);
     this.#upstreams = new Map(
       config.upstreams.map((options) => [
         options.name,
-        new UpstreamClient(options, { clock, tokens, events: events.upstreams() }),
+        new UpstreamClient(options, { clock, tokens, leases: site.leases, events: events.upstreams() }),
       ]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
@@ -139,19 +150,20 @@ export class EdgeKeeper {
       times: FILL_TIMES,
       events: events.blobs((progress) => this.core.tellProgress(progress)),
     });
-    const manifestCache = new ManifestCache({
+    this.#manifests = new ManifestCache({
       ...shared,
       manifests,
       metadata: store,
+      site,
       rulesOf,
       events: events.manifests(),
     });
     this.core = new KeeperCore({
       blobs: this.#blobs,
-      manifests: manifestCache,
+      manifests: this.#manifests,
       listings: new Listings({
         ...shared,
-        manifests: manifestCache,
+        manifests: this.#manifests,
         known: new KnownNames(store, clock, rulesOf),
         rulesOf,
         catalogs: new Set(config.upstreams.filter(asksCatalog).map(({ name }) => name)),
@@ -163,7 +175,12 @@ export class EdgeKeeper {
       received: (count) => this.metrics.upstreamBytes.inc(count),
       audit: (entries) => this.audit?.add(entries),
     });
-    this.inventory = new Inventory({ metadata: store, manifests, links, index, files, clock });
+    const inventory = { metadata: store, manifests, links, index, files, clock };
+    this.inventory = new Inventory({
+      ...inventory,
+      purged: (selector) => site.announce({ kind: 'purge', selector }),
+    });
+    this.#quietInventory = new Inventory(inventory);
     this.#announceUpstreams();
   }
 
@@ -180,6 +197,8 @@ export class EdgeKeeper {
     await index.load();
     const { added, dropped } = await reconcile(layout, index);
     if (!metadata.store.complete) await this.#restoreManifests();
+    // Not before: to take out everything, one has to know everything.
+    this.#membership.listen();
     await this.#evictor.settle();
     this.#log.info(
       {
@@ -200,6 +219,7 @@ export class EdgeKeeper {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#housekeeping);
+    await this.#membership.close();
     await this.#blobs.stop();
     await this.audit?.close();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
@@ -207,6 +227,12 @@ export class EdgeKeeper {
     await this.#storage.store.close();
     await this.#site?.connection.close();
     await markCleanEnd(this.#storage.layout);
+  }
+
+  /** What another edge of the site has announced. */
+  async #carryOut(announcement: Announcement): Promise<void> {
+    if (announcement.kind === 'purge') await this.#quietInventory.purge(announcement.selector);
+    else await this.#manifests.forgetTag(announcement.repository, announcement.tag);
   }
 
   #announceUpstreams(): void {

@@ -2,12 +2,15 @@ import { tagRecords, type RulesOf } from './cache/manifests/freshness.ts';
 import type { RedisConfig } from './config/config.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
+import type { Leases } from './lib/leases.ts';
 import type { Log } from './observe/log.ts';
 import { RedisMetrics } from './observe/redis-metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { EmbeddedStore } from './store/embedded-store.ts';
-import type { MetadataStore } from './store/metadata-store.ts';
+import type { SiteChannel } from './store/site-channel.ts';
+import { RedisChannel } from './store/redis/redis-channel.ts';
 import { RedisConnection } from './store/redis/redis-connection.ts';
+import { RedisLeases } from './store/redis/redis-leases.ts';
 import { RedisStore } from './store/redis/redis-store.ts';
 import { NO_SECRET, SealedRecords, siteKey } from './store/redis/sealed-records.ts';
 import { TieredStore } from './store/tiered-store.ts';
@@ -17,8 +20,12 @@ const WARN_INTERVAL = seconds(60);
 /** What this edge shares with the others of its site. */
 export interface SiteStore {
   /** The embedded store with the shared one behind it. */
-  readonly store: MetadataStore;
-  /** For leases and messages between edges too. Closed after the store. */
+  readonly store: TieredStore;
+  readonly leases: Leases;
+  /** Messages between the edges, sealed under `announcementKey`. */
+  readonly channel: SiteChannel;
+  readonly announcementKey: Uint8Array;
+  /** Under all of it. Closed after the store. */
   readonly connection: RedisConnection;
   /** 32 bytes that upstream tokens are sealed under, the same on every edge with the same `redis.secret`. */
   readonly tokenKey: Uint8Array;
@@ -33,11 +40,7 @@ export interface SiteStoreParts {
 }
 
 /** Connects in the background: a Redis that is not there never holds up a start. */
-export function openSiteStore(
-  redis: RedisConfig,
-  rulesOf: RulesOf,
-  parts: SiteStoreParts,
-): SiteStore {
+export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteStoreParts): SiteStore {
   const { embedded, sealingKey, log } = parts;
   const metrics = new RedisMetrics();
   const seldom = new Seldom(systemClock, WARN_INTERVAL);
@@ -86,5 +89,19 @@ export function openSiteStore(
       storeFailed: (err) => warn('store', { err }, 'the metadata store refused'),
     },
   });
-  return { store, connection, tokenKey: siteKey(secret, 'tokens'), metrics };
+  return {
+    store,
+    leases: new RedisLeases(connection, {
+      clock: systemClock,
+      prefix: redis.prefix,
+      key: siteKey(secret, 'leases'),
+    }),
+    channel: new RedisChannel(connection, redis.prefix, (error) =>
+      warn('channel', { reason: error.message }, 'this edge does not hear the others of its site'),
+    ),
+    announcementKey: siteKey(secret, 'announcements'),
+    connection,
+    tokenKey: siteKey(secret, 'tokens'),
+    metrics,
+  };
 }

@@ -1,21 +1,3 @@
-import type { PurgeSelector } from '../cache/inventory.ts';
-import { parseTag } from '../oci/reference.ts';
-import { parseRepositoryName } from '../oci/repository-name.ts';
+export { parsePurge } from '../cache/site/announcement.ts';
 
 export const CONTROL_PATHS = { images: '/images', stats: '/stats', purge: '/purge' } as const;
-
-/** Reads a selector that came over the socket; undefined when it is none. */
-export function parsePurge(value: unknown): PurgeSelector | undefined {
-  if (typeof value !== 'object' || value === null || !('kind' in value)) return undefined;
-  if (value.kind === 'all') return { kind: 'all' };
-  const repository = 'repository' in value ? value.repository : undefined;
-  if (typeof repository !== 'object' || repository === null) return undefined;
-  const upstream = 'upstream' in repository ? repository.upstream : undefined;
-  const name = parseRepositoryName('name' in repository ? String(repository.name) : '');
-  if (typeof upstream !== 'string' || name === undefined) return undefined;
-  if (value.kind === 'repository') return { kind: 'repository', repository: { upstream, name } };
-  const tag = parseTag('tag' in value ? String(value.tag) : '');
-  return value.kind === 'tag' && tag !== undefined
-    ? { kind: 'tag', repository: { upstream, name }, tag }
-    : undefined;
-}

@@ -18,6 +18,8 @@ export interface InventoryParts {
   readonly index: BlobIndex;
   readonly files: BlobFiles;
   readonly clock: Clock;
+  /** After a purge, for whoever else has to know. */
+  readonly purged?: (selector: PurgeSelector) => Promise<void>;
 }
 
 /** A tag and what is here of it. */
@@ -99,12 +101,21 @@ export class Inventory {
 
   /** Takes out what is selected; blobs that another image here still names stay. */
   async purge(selector: PurgeSelector): Promise<PurgeResult> {
+    const result = await this.#takeOut(selector);
+    await this.#parts.purged?.(selector);
+    return result;
+  }
+
+  async #takeOut(selector: PurgeSelector): Promise<PurgeResult> {
     const { metadata } = this.#parts;
     const going: { key: string; digest: Digest }[] = [];
     for await (const { repository, tag, digest } of this.#tags()) {
       if (selects(selector, repository, tag)) going.push({ key: tagKey(repository, tag), digest });
     }
     for (const { key } of going) await metadata.delete('tags', key);
+    // Also when it is not here: another edge of the site may have it.
+    if (selector.kind === 'tag' && going.length === 0)
+      await metadata.delete('tags', tagKey(selector.repository, selector.tag));
     if (selector.kind === 'all') return { tags: going.length, ...(await this.#purgeAll()) };
     const gone = new Set<Digest>();
     for (const { digest } of going)

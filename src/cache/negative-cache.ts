@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { ms, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
+import { repositoryKey, type RepositoryRef } from '../oci/repository-ref.ts';
 
 /** Bounded, so that random names cannot grow it. */
 const MAX_ENTRIES = 10_000;
@@ -28,6 +29,13 @@ export class NegativeCache {
 
   delete(key: string): void {
     this.#absent.delete(key);
+  }
+
+  /** Everything of one repository: tags, manifests and blobs; somebody has pushed there. */
+  deleteOf(repository: RepositoryRef): void {
+    const prefix = repositoryKey(repository);
+    const isOf = (key: string): boolean => key.startsWith(`${prefix}:`) || key.startsWith(`${prefix}@`);
+    for (const key of Array.from(this.#absent.keys()).filter(isOf)) this.#absent.delete(key);
   }
 
   clear(): void {

@@ -29,11 +29,19 @@ export class RedisMetrics {
     registers: [],
   });
 
+  readonly announcements = new Counter({
+    name: 'pierhead_site_announcements_total',
+    help: 'Purges and dropped tags between the edges of the site, by what became of them here.',
+    labelNames: ['outcome'],
+    registers: [],
+  });
+
   /** The connection is opened before the keeper has its metrics. */
   registerIn(registry: Registry): void {
     registry.registerMetric(this.up);
     registry.registerMetric(this.duration);
     registry.registerMetric(this.failures);
     registry.registerMetric(this.droppedWrites);
+    registry.registerMetric(this.announcements);
   }
 }

@@ -25,6 +25,15 @@ export interface MetadataStore {
   close(): Promise<void>;
 }
 
+/** What the edges of a site share, past this edge's own copies. */
+export interface SharedMetadata {
+  /** What is shared now; it takes the place of the copy here. Undefined also when it cannot be had in time. */
+  latest(table: Table, key: string): Promise<Uint8Array | undefined>;
+}
+
+/** An edge without siblings. */
+export const NOTHING_SHARED: SharedMetadata = { latest: async () => undefined };
+
 /** Reading without waiting, for the worker's way of a hit: the embedded store of this host, nothing behind it. */
 export interface LocalMetadata {
   read(table: Table, key: string): Uint8Array | undefined;

@@ -2,7 +2,13 @@ import { MiB, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { LocalRecords } from './embedded-store.ts';
-import { StoreError, type MetadataStore, type PutOptions, type Table } from './metadata-store.ts';
+import {
+  StoreError,
+  type MetadataStore,
+  type PutOptions,
+  type SharedMetadata,
+  type Table,
+} from './metadata-store.ts';
 import { OpenDeletes } from './open-deletes.ts';
 
 /** What is asked of the store that several edges share: as {@link MetadataStore}, and it tells how long a value lives. */
@@ -50,7 +56,7 @@ const RETRY_PAUSE = seconds(5);
  * comes is kept here, but for manifests: those come in where all manifests do (`ManifestStore`). Writes wait for the
  * embedded store only. Whatever the shared store does is at worst a miss.
  */
-export class TieredStore implements MetadataStore {
+export class TieredStore implements MetadataStore, SharedMetadata {
   readonly #parts: TieredStoreParts;
   readonly #asking = new SingleFlight<string, Uint8Array | undefined>();
   readonly #deletes: OpenDeletes;
@@ -72,6 +78,12 @@ export class TieredStore implements MetadataStore {
     const local = await embedded.get(table, key);
     if (local !== undefined && (table !== 'tags' || tags.fresh(key, local))) return local;
     return await this.#asking.run(`${table} ${key}`, () => this.#consult(table, key));
+  }
+
+  async latest(table: Table, key: string): Promise<Uint8Array | undefined> {
+    const found = await this.#find(table, key);
+    if (found !== undefined) await this.#keep(table, key, found.value, found.expiresAt);
+    return found?.value;
   }
 
   async put(table: Table, key: string, value: Uint8Array, options: PutOptions = {}): Promise<void> {
@@ -118,13 +130,16 @@ export class TieredStore implements MetadataStore {
     if (table !== 'tags' && local !== undefined) return local;
     const chosen = table === 'tags' ? tags.latest(local, found.value) : found.value;
     if (chosen === undefined || chosen === local || table === 'manifests') return chosen;
-    const { expiresAt } = found;
+    await this.#keep(table, key, chosen, found.expiresAt);
+    return chosen;
+  }
+
+  async #keep(table: Table, key: string, value: Uint8Array, expiresAt?: Milliseconds): Promise<void> {
     try {
-      await embedded.put(table, key, chosen, expiresAt === undefined ? {} : { expiresAt });
+      await this.#parts.embedded.put(table, key, value, expiresAt === undefined ? {} : { expiresAt });
     } catch (error) {
       this.#parts.events.storeFailed(error);
     }
-    return chosen;
   }
 
   async #find(table: Table, key: string): ReturnType<SharedStore['find']> {

@@ -2,6 +2,7 @@ import { lookup as systemLookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
+import type { Leases } from '../lib/leases.ts';
 import {
   AddressRefusedError,
   checkedLookup,
@@ -38,6 +39,7 @@ export interface OriginParts extends AuthenticationEvents {
   readonly clock: Clock;
   readonly tokens: TokenStore;
   readonly credentials: CredentialSource;
+  readonly leases: Leases;
   readonly timeouts: Timeouts;
   readonly classify: Classify;
   readonly lookup?: LookupFunction | undefined;

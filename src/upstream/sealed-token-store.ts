@@ -30,6 +30,11 @@ export class SealedTokenStore implements TokenStore {
     return sealed === undefined ? undefined : this.#open(key, sealed);
   }
 
+  async latest(key: string): Promise<Uint8Array | undefined> {
+    const sealed = await this.#store.latest?.(this.#nameOf(key));
+    return sealed === undefined ? undefined : this.#open(key, sealed);
+  }
+
   async put(key: string, value: Uint8Array, expiresAt: Milliseconds): Promise<void> {
     await this.#store.put(this.#nameOf(key), this.#seal(key, value), expiresAt);
   }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
+import { askOncePerSite, type Leases } from '../lib/leases.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { Challenge } from './challenge.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
@@ -14,12 +15,16 @@ const DEFAULT_LIFE = seconds(60);
 const MAX_LIFE = seconds(3600);
 /** With this part of its life left, a token in use is refreshed. */
 const REFRESH_SHARE = 0.25;
+/** Another edge's token is waited for so long; a token service that is slower than this is slow for everybody. */
+const PATIENCE = seconds(2);
 /** Between two refreshes behind the scenes that fail. */
 const REFRESH_PAUSE = seconds(5);
 
 export interface TokensParts {
   readonly clock: Clock;
   readonly store: TokenStore;
+  /** One edge of the site asks for a token, the others take it from the store. */
+  readonly leases: Leases;
   /** Asks the token service; checks that it may be asked. */
   readonly fetch: (realm: string, parameters: Readonly<Record<string, string>>) => Promise<HopAnswer>;
   readonly onFetched: (outcome: 'ok' | 'failed') => void;
@@ -35,7 +40,7 @@ interface Token {
 
 /**
  * The bearer tokens of one registry, one per scope: in memory, and in a store that outlives the process. However many
- * ask, one fetch runs per scope, and it belongs to none of the askers.
+ * ask, one fetch runs per scope, and it belongs to none of the askers; of the edges of a site, one fetches.
  */
 export class Tokens {
   readonly #identity: string;
@@ -57,7 +62,9 @@ export class Tokens {
     if (now >= token.refreshFrom) {
       token.refreshFrom = ms(now + REFRESH_PAUSE);
       // A failure is on the metrics (onFetched); the token still serves, and the next use tries again.
-      this.#fetching.run(scope, () => this.#fetch(scope, token.challenge)).catch(() => undefined);
+      const { challenge } = token;
+      const newer = (other: Token): boolean => other.text !== token.text && other.expires > token.expires;
+      this.#fetching.run(scope, () => this.#fetchOnce(scope, challenge, newer)).catch(() => undefined);
     }
     return token.text;
   }
@@ -73,13 +80,34 @@ export class Tokens {
   ): Promise<string | undefined> {
     const known = this.#alive(scope);
     if (known !== undefined && known.text !== rejected) return known.text;
+    const usable = (token: Token): boolean => token.text !== rejected;
     const token = await this.#fetching.run(scope, async () => {
-      const stored = await this.#restore(scope, challenge);
-      if (stored !== undefined && stored.text !== rejected) return stored;
-      if (rejected !== undefined) await this.#forget(scope);
-      return this.#fetch(scope, challenge);
+      const kept = await this.#parts.store.get(this.#storeKey(scope)).catch(() => undefined);
+      const restored = kept && this.#restore(scope, challenge, kept, usable);
+      if (restored !== undefined) return restored;
+      if (rejected !== undefined) await this.#forget(scope, rejected);
+      return this.#fetchOnce(scope, challenge, usable);
     });
     return token?.text;
+  }
+
+  /** @param usable whether what another edge has put makes a fetch of our own needless. */
+  #fetchOnce(
+    scope: string,
+    challenge: Challenge,
+    usable: (token: Token) => boolean,
+  ): Promise<Token | undefined> {
+    const { leases, clock, store } = this.#parts;
+    const key = this.#storeKey(scope);
+    return askOncePerSite(leases, clock, {
+      question: `token ${key}`,
+      patience: PATIENCE,
+      look: async () => {
+        const latest = await store.latest?.(key).catch(() => undefined);
+        return latest && this.#restore(scope, challenge, latest, usable);
+      },
+      ask: (holdUntil) => this.#fetch(scope, challenge, holdUntil),
+    });
   }
 
   #alive(scope: string): Token | undefined {
@@ -87,7 +115,11 @@ export class Tokens {
     return token !== undefined && this.#parts.clock.monotonic() < token.expires ? token : undefined;
   }
 
-  async #fetch(scope: string, challenge: Challenge): Promise<Token | undefined> {
+  async #fetch(
+    scope: string,
+    challenge: Challenge,
+    holdUntil: (kept: Promise<unknown>) => void,
+  ): Promise<Token | undefined> {
     const realm = challenge.parameters.get('realm') ?? '';
     const service = challenge.parameters.get('service');
     try {
@@ -96,40 +128,53 @@ export class Tokens {
       this.#parts.onFetched(body === undefined ? 'failed' : 'ok');
       if (body === undefined) return undefined;
       const { text, life } = readToken(body);
-      this.#keep(scope, text, life);
-      return this.#remember(scope, text, challenge, life, life);
+      holdUntil(this.#keep(scope, text, life));
+      return this.#remember(scope, this.#token(text, challenge, life, life));
     } catch (error) {
       this.#parts.onFetched('failed');
       throw error;
     }
   }
 
-  #remember(scope: string, text: string, challenge: Challenge, left: number, life: number): Token {
-    const expires = ms(this.#parts.clock.monotonic() + left);
-    const token = { text, challenge, refreshFrom: ms(expires - life * REFRESH_SHARE), expires };
+  #remember(scope: string, token: Token): Token {
     this.#remembered.set(scope, token);
     return token;
   }
 
-  /** The store may be slow or broken: the token is used without waiting for it. */
-  #keep(scope: string, text: string, life: Milliseconds): void {
-    const expiresAt = ms(this.#parts.clock.now() + life);
-    const value = Buffer.from(JSON.stringify({ text, life, expiresAt }));
-    this.#parts.store.put(this.#storeKey(scope), value, expiresAt).catch(() => undefined);
+  #token(text: string, challenge: Challenge, left: number, life: number): Token {
+    const expires = ms(this.#parts.clock.monotonic() + left);
+    return { text, challenge, refreshFrom: ms(expires - life * REFRESH_SHARE), expires };
   }
 
-  async #restore(scope: string, challenge: Challenge): Promise<Token | undefined> {
-    const value = await this.#parts.store.get(this.#storeKey(scope)).catch(() => undefined);
-    const kept = value === undefined ? undefined : readKept(value);
+  /** The store may be slow or broken: the token is used without waiting for it. */
+  async #keep(scope: string, text: string, life: Milliseconds): Promise<void> {
+    const expiresAt = ms(this.#parts.clock.now() + life);
+    const value = Buffer.from(JSON.stringify({ text, life, expiresAt }));
+    await this.#parts.store.put(this.#storeKey(scope), value, expiresAt).catch(() => undefined);
+  }
+
+  #restore(
+    scope: string,
+    challenge: Challenge,
+    value: Uint8Array,
+    usable: (token: Token) => boolean,
+  ): Token | undefined {
+    const kept = readKept(value);
     if (kept === undefined) return undefined;
     // The wall clock may have jumped: a token never lives longer than it was given.
     const left = Math.min(kept.expiresAt - this.#parts.clock.now(), kept.life);
-    return left > 0 ? this.#remember(scope, kept.text, challenge, left, kept.life) : undefined;
+    const token = this.#token(kept.text, challenge, left, kept.life);
+    return left > 0 && usable(token) ? this.#remember(scope, token) : undefined;
   }
 
-  async #forget(scope: string): Promise<void> {
+  /** Only what was rejected: another edge may have put a better one in its place. */
+  async #forget(scope: string, rejected: string): Promise<void> {
+    const { store } = this.#parts;
+    const key = this.#storeKey(scope);
     this.#remembered.delete(scope);
-    await this.#parts.store.delete(this.#storeKey(scope)).catch(() => undefined);
+    const latest = await store.latest?.(key).catch(() => undefined);
+    if (latest !== undefined && readKept(latest)?.text !== rejected) return;
+    await store.delete(key).catch(() => undefined);
   }
 
   #storeKey(scope: string): string {

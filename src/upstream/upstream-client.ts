@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
+import { FREE_LEASES, type Leases } from '../lib/leases.ts';
 import { classifyAddress, type Classify } from './address-policy.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
 import { createCredentialSource, type CredentialOptions } from './credentials/create-source.ts';
@@ -46,6 +47,8 @@ export interface UpstreamClientOptions {
 export interface UpstreamClientParts {
   readonly clock: Clock;
   readonly tokens: TokenStore;
+  /** With siblings that share `tokens`: who of them asks for one. */
+  readonly leases?: Leases | undefined;
   readonly events?: UpstreamEvents | undefined;
   readonly timeouts?: Partial<Timeouts> | undefined;
   /** 0 to 1, for the jitter. */
@@ -78,7 +81,15 @@ export class UpstreamClient implements Upstream {
   #announced = true;
 
   constructor(options: UpstreamClientOptions, parts: UpstreamClientParts) {
-    const { clock, tokens, events = {}, random = Math.random, lookup, classify = classifyAddress } = parts;
+    const {
+      clock,
+      tokens,
+      leases = FREE_LEASES,
+      events = {},
+      random = Math.random,
+      lookup,
+      classify = classifyAddress,
+    } = parts;
     const { name } = options;
     this.name = name;
     this.#clock = clock;
@@ -111,7 +122,7 @@ export class UpstreamClient implements Upstream {
       const told = { onTokenFetched, onTokenAnswered, onCredentialsFailed, onHealth };
       return new RegistryOrigin(
         { ...shared, url },
-        { clock, tokens, credentials, timeouts, classify, lookup, ...told },
+        { clock, tokens, leases, credentials, timeouts, classify, lookup, ...told },
       );
     });
   }

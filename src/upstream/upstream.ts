@@ -117,9 +117,11 @@ export interface Timeouts {
   readonly bodyIdle: Milliseconds;
 }
 
-/** Keeps tokens across restarts. A fault of the store is a miss. */
+/** Keeps tokens across restarts, and shares them with the other edges of a site. A fault of the store is a miss. */
 export interface TokenStore {
   get(key: string): Promise<Uint8Array | undefined>;
+  /** What another edge may have put meanwhile, past the copy here. A store that is not shared has none. */
+  latest?(key: string): Promise<Uint8Array | undefined>;
   /** @param expiresAt on the wall clock. */
   put(key: string, value: Uint8Array, expiresAt: Milliseconds): Promise<void>;
   delete(key: string): Promise<void>;

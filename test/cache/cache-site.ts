@@ -14,6 +14,8 @@ import type { FreshnessRules } from '../../src/cache/manifests/freshness.ts';
 import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
 import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
+import { ALONE, type Site } from '../../src/cache/site/site.ts';
+import { tokenRecords } from '../../src/cache/token-records.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
@@ -26,6 +28,7 @@ import { BlobFiles } from '../../src/store/blob-files.ts';
 import { blobKey, BlobIndex, type Stored } from '../../src/store/blob-index.ts';
 import { EmbeddedStore } from '../../src/store/embedded-store.ts';
 import { StoreLayout } from '../../src/store/layout.ts';
+import type { MetadataStore } from '../../src/store/metadata-store.ts';
 import { ManifestFiles } from '../../src/store/manifest-files.ts';
 import { UpstreamClient } from '../../src/upstream/upstream-client.ts';
 import type { Central } from '../support/central.ts';
@@ -43,6 +46,13 @@ export interface SiteOptions {
   readonly asksCatalog?: boolean;
   /** Clients push to the central through this edge. */
   readonly pushed?: boolean;
+  /** What several of them share: one edge of a site each. */
+  readonly sharing?: (embedded: EmbeddedStore, rules: FreshnessRules) => Sharing;
+}
+
+export interface Sharing {
+  readonly store: MetadataStore;
+  readonly site: Site;
 }
 
 const RULES: FreshnessRules = {
@@ -64,12 +74,14 @@ export class CacheSite {
   readonly manifests: ManifestStore;
   readonly blobs: BlobCache;
   readonly evictor: Evictor;
+  readonly manifestCache: ManifestCache;
   readonly core: KeeperCore;
   readonly inventory: Inventory;
   readonly records: FillRecords;
   readonly upstream: UpstreamClient;
   readonly happened: string[] = [];
   readonly #options: SiteOptions;
+  readonly #metadata: MetadataStore;
   /** The system clock's sleeps hold no process; an edge's listeners do, and here this does. */
   readonly #hold = setInterval(() => undefined, 60_000);
   readonly #edges: { edge: EdgeCache; session: KeeperSession }[] = [];
@@ -82,10 +94,12 @@ export class CacheSite {
     this.store = new EmbeddedStore(this.layout.meta, { clock });
     this.files = options.files?.(this.layout) ?? new BlobFiles(this.layout);
     this.index = new BlobIndex(this.store.localRecords('index'), clock);
-    this.links = new Links(this.store);
+    const { store, site } = options.sharing?.(this.store, this.rules) ?? { store: this.store, site: ALONE };
+    this.#metadata = store;
+    this.links = new Links(store);
     this.records = new FillRecords(this.store.localRecords('fills'), this.layout.partial, clock);
     this.manifests = new ManifestStore({
-      metadata: this.store,
+      metadata: store,
       local: this.store,
       links: this.links,
       files: new ManifestFiles(this.layout),
@@ -93,10 +107,10 @@ export class CacheSite {
       policies: [],
       notKept: (digest, error) => this.#note(`not kept ${digest} ${String(error)}`),
     });
-    const tokens = { get: async () => undefined, put: async () => undefined, delete: async () => undefined };
+    const tokens = tokenRecords(store, site.shared);
     this.upstream = new UpstreamClient(
       { name: 'central', urls: [central.url], authHosts: [] },
-      { clock, tokens },
+      { clock, tokens, leases: site.leases },
     );
     const upstreams = new Map([['central', this.upstream]]);
     this.evictor = new Evictor(
@@ -120,11 +134,12 @@ export class CacheSite {
       times: { ...QUICK, ...options.times },
       events: this.#events(),
     });
-    const manifests = new ManifestCache({
+    this.manifestCache = new ManifestCache({
       ...shared,
       manifests: this.manifests,
-      metadata: this.store,
+      metadata: store,
       rulesOf: () => this.rules,
+      site,
       events: {
         received: () => undefined,
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
@@ -136,11 +151,11 @@ export class CacheSite {
     const received = (): void => undefined;
     this.core = new KeeperCore({
       blobs: this.blobs,
-      manifests,
+      manifests: this.manifestCache,
       listings: new Listings({
         ...shared,
-        manifests,
-        known: new KnownNames(this.store, clock, () => this.rules),
+        manifests: this.manifestCache,
+        known: new KnownNames(store, clock, () => this.rules),
         rulesOf: () => this.rules,
         catalogs: new Set(options.asksCatalog === true ? ['central'] : []),
         pushed: new Set(options.pushed === true ? ['central'] : []),
@@ -156,7 +171,7 @@ export class CacheSite {
       audit: () => undefined,
     });
     this.inventory = new Inventory({
-      metadata: this.store,
+      metadata: store,
       manifests: this.manifests,
       links: this.links,
       index,
@@ -212,7 +227,7 @@ export class CacheSite {
     }
     await this.upstream.close();
     await this.index.flush();
-    await this.store.close();
+    await this.#metadata.close();
     clearInterval(this.#hold);
   }
 

@@ -37,7 +37,7 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
     },
     workers: 2,
     storage: { path: `${cwd}/data`, maxSize: 53_687_091_200, highWatermark: 0.85 },
-      redis: null,
+    redis: null,
     upstreams: [
       {
         name: 'docker.io',

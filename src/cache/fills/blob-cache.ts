@@ -1,3 +1,4 @@
+import { attempt } from '../../lib/attempt.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
@@ -278,13 +279,8 @@ export class BlobCache {
     return file?.size;
   }
 
-  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#parts.events.storeFailed(error);
-      return undefined;
-    }
+  #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    return attempt(work, (error) => this.#parts.events.storeFailed(error));
   }
 }
 

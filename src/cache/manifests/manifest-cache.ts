@@ -1,4 +1,7 @@
+import { attempt } from '../../lib/attempt.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { askOncePerSite, COLD_PATIENCE, type SiteQuestion } from '../../lib/leases.ts';
+import { ms, type Milliseconds } from '../../lib/brand.ts';
 import { within } from '../../lib/within.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
@@ -8,12 +11,14 @@ import type { Tag } from '../../oci/reference.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import type { MetadataStore } from '../../store/metadata-store.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
-import { ageOf, decodeTag, encodeTag, tagKey, type RulesOf, type TagRecord } from './freshness.ts';
+import { ageOf, tagKey, type RulesOf, type TagRecord } from './freshness.ts';
 import { reasonFor } from '../reason-for.ts';
 import type { CacheResult, ManifestAnswer, ManifestQuestion } from '../keeper.ts';
 import type { Links } from '../links.ts';
 import { DigestMismatch, type ManifestEntry, type ManifestStore } from './manifest-store.ts';
 import type { NegativeCache } from '../negative-cache.ts';
+import type { Site } from '../site/site.ts';
+import { KnownTags, type TagEra } from './known-tags.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import { readBody } from '../../lib/read-body.ts';
 
@@ -30,6 +35,7 @@ export interface ManifestCacheParts {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly manifests: ManifestStore;
   readonly metadata: MetadataStore;
+  readonly site: Site;
   readonly links: Links;
   readonly negative: NegativeCache;
   readonly clock: Clock;
@@ -42,10 +48,13 @@ const UNKNOWN = { kind: 'unknown' } as const;
 /** Manifests by tag and by digest, in the keeper: whatever a worker could not answer for itself. */
 export class ManifestCache {
   readonly #parts: ManifestCacheParts;
+  readonly #tags: KnownTags;
   readonly #questions = new SingleFlight<string, ManifestAnswer>();
 
   constructor(parts: ManifestCacheParts) {
     this.#parts = parts;
+    const storeFailed = (error: unknown): void => parts.events.storeFailed(error);
+    this.#tags = new KnownTags({ ...parts, storeFailed });
   }
 
   /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does: docker and podman would wait for ever. */
@@ -57,9 +66,23 @@ export class ManifestCache {
     return (await within(this.#parts.clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW;
   }
 
-  /** The upstream's word is forgotten; the next question asks it. */
+  /** The tag was pushed or deleted: forgotten here and on the sibling edges; the next question asks the upstream. */
   async dropTag(repository: RepositoryRef, tag: Tag): Promise<void> {
-    await this.#parts.metadata.delete('tags', tagKey(repository, tag));
+    await this.forgetTag(repository, tag);
+    await this.#parts.site.announce({ kind: 'tag', repository, tag });
+  }
+
+  /** As {@link dropTag}, on this edge only: also that something was not there, and what is just being asked. */
+  async forgetTag(repository: RepositoryRef, tag: Tag): Promise<void> {
+    const key = tagKey(repository, tag);
+    this.#parts.negative.deleteOf(repository);
+    this.#questions.forget(key);
+    await this.#tags.drop(key);
+  }
+
+  /** What the siblings announced may have been missed: every tag is asked for again before it counts as fresh. */
+  async doubtTags(own: MetadataStore): Promise<void> {
+    await this.#tags.doubtAll(own);
   }
 
   async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
@@ -71,7 +94,13 @@ export class ManifestCache {
         (await this.#linkedManifest(repository, digest)) ??
         (await this.#attempt(() => this.#parts.manifests.restore(repository, digest)));
       if (entry !== undefined) return found(entry, 'hit');
-      return await this.#fetch(repository, digest, digest, key);
+      return await this.#oncePerSite(key, COLD_PATIENCE, {
+        look: async () => {
+          const entry = await this.#linkedManifest(repository, digest);
+          return entry && found(entry, 'hit');
+        },
+        ask: () => this.#fetch(repository, digest, digest, key),
+      });
     });
   }
 
@@ -79,28 +108,30 @@ export class ManifestCache {
     const { negative, clock, rulesOf } = this.#parts;
     const key = tagKey(repository, tag);
     if (negative.has(key)) return UNKNOWN;
-    const record = await this.#tagRecord(key);
-    const age = record && ageOf(record, clock.now(), rulesOf(repository.upstream));
+    const rules = rulesOf(repository.upstream);
+    const askedAt = clock.monotonic();
+    const record = await this.#tags.get(key);
+    const age = record && ageOf(record, clock.now(), rules);
     const entry = record && (await this.#linkedManifest(repository, record.digest));
     if (record === undefined || entry === undefined || age === 'expired') {
-      return await this.#once(key, () => this.#fetch(repository, tag, undefined, key));
+      return await this.#once(key, () =>
+        this.#oncePerSite(key, COLD_PATIENCE, {
+          look: () => this.#toldToSibling(repository, key, 'hit'),
+          ask: () => this.#fetch(repository, tag, undefined, key),
+        }),
+      );
     }
     // Another worker's question has just been answered.
     if (age === 'fresh') return found(entry, 'hit');
-    return await this.#revalidateInTime(repository, tag, record, entry, key);
-  }
-
-  /** Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind. */
-  async #revalidateInTime(
-    repository: RepositoryRef,
-    tag: Tag,
-    record: TagRecord,
-    entry: ManifestEntry,
-    key: string,
-  ): Promise<ManifestAnswer> {
-    const { clock, rulesOf } = this.#parts;
-    const word = this.#once(key, () => this.#revalidate(repository, tag, record, entry, key));
-    const answer = await within(clock, rulesOf(repository.upstream).deadline, word);
+    const word = this.#once(key, () =>
+      this.#oncePerSite(key, rules.deadline, {
+        look: () => this.#toldToSibling(repository, key, 'revalidated'),
+        ask: () => this.#revalidate(repository, tag, record, entry, key),
+      }),
+    );
+    // Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind.
+    const left = ms(Math.max(0, askedAt + rules.deadline - clock.monotonic()));
+    const answer = await within(clock, left, word);
     return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
   }
 
@@ -111,17 +142,18 @@ export class ManifestCache {
     entry: ManifestEntry,
     key: string,
   ): Promise<ManifestAnswer> {
+    const { era } = this.#tags;
     const asked = await this.#ask(repository, 'HEAD', tag);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key) : asked;
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key, era) : asked;
     asked.body.destroy();
     const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
     if (announced === record.digest) {
-      await this.#putTag(key, record.digest);
+      await this.#tags.put(key, record.digest, era);
       return found(entry, 'revalidated');
     }
     const moved = announced && (await this.#linkedManifest(repository, announced));
     if (moved !== undefined) {
-      await this.#putTag(key, moved.digest);
+      await this.#tags.put(key, moved.digest, era);
       return found(moved, 'revalidated');
     }
     return await this.#fetch(repository, tag, undefined, key);
@@ -133,8 +165,9 @@ export class ManifestCache {
     expected: Digest | undefined,
     key: string,
   ): Promise<ManifestAnswer> {
+    const { era } = this.#tags;
     const asked = await this.#ask(repository, 'GET', reference);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key) : asked;
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key, era) : asked;
     try {
       const content = await readBody(asked.body, MAX_MANIFEST_BYTES);
       if (content === undefined) throw new ManifestError(`the manifest is over ${MAX_MANIFEST_BYTES} bytes`);
@@ -150,7 +183,7 @@ export class ManifestCache {
       );
       if (announced !== undefined && expected !== undefined && announced !== expected)
         throw new DigestMismatch(expected);
-      if (expected === undefined) await this.#putTag(key, entry.digest);
+      if (expected === undefined) await this.#tags.put(key, entry.digest, era);
       return found(entry, 'miss');
     } catch (error) {
       return this.#refused(repository, error);
@@ -191,20 +224,24 @@ export class ManifestCache {
   }
 
   /** The upstream's no is the truth: the tag goes, and nothing stale is served for it. */
-  async #gone(repository: RepositoryRef, key: string): Promise<ManifestAnswer> {
-    this.#parts.negative.add(key, repository.upstream);
-    await this.#attempt(() => this.#parts.metadata.delete('tags', key));
+  async #gone(repository: RepositoryRef, key: string, era: TagEra): Promise<ManifestAnswer> {
+    if (era === this.#tags.era) this.#parts.negative.add(key, repository.upstream);
+    await this.#tags.remove(key);
     return UNKNOWN;
   }
 
-  async #tagRecord(key: string): Promise<TagRecord | undefined> {
-    const value = await this.#attempt(() => this.#parts.metadata.get('tags', key));
-    return value && decodeTag(value);
-  }
-
-  async #putTag(key: string, digest: Digest): Promise<void> {
-    const record = { digest, checkedAt: this.#parts.clock.now() };
-    await this.#attempt(() => this.#parts.metadata.put('tags', key, encodeTag(record)));
+  /** The tag as another edge of the site has just got it from the upstream. */
+  async #toldToSibling(
+    repository: RepositoryRef,
+    key: string,
+    result: CacheResult,
+  ): Promise<ManifestAnswer | undefined> {
+    const { clock, rulesOf } = this.#parts;
+    const rules = rulesOf(repository.upstream);
+    const record = await this.#tags.get(key);
+    if (record === undefined || ageOf(record, clock.now(), rules) !== 'fresh') return undefined;
+    const entry = await this.#linkedManifest(repository, record.digest);
+    return entry && found(entry, result);
   }
 
   async #linkedManifest(repository: RepositoryRef, digest: Digest): Promise<ManifestEntry | undefined> {
@@ -216,14 +253,18 @@ export class ManifestCache {
     );
   }
 
-  /** A store that cannot answer costs a miss, never a pull. */
-  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#parts.events.storeFailed(error);
-      return undefined;
-    }
+  #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    return attempt(work, (error) => this.#parts.events.storeFailed(error));
+  }
+
+  #oncePerSite(
+    key: string,
+    longest: Milliseconds,
+    { look, ask }: Pick<SiteQuestion<ManifestAnswer>, 'look' | 'ask'>,
+  ): Promise<ManifestAnswer> {
+    const { site, clock } = this.#parts;
+    const patience = ms(Math.min(longest, COLD_PATIENCE));
+    return askOncePerSite(site.leases, clock, { question: `manifest ${key}`, patience, look, ask });
   }
 
   async #once(key: string, work: () => Promise<ManifestAnswer>): Promise<ManifestAnswer> {

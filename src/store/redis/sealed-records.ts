@@ -84,7 +84,10 @@ export const NO_SECRET =
   'make one with "openssl rand -base64 32" and give it to every edge of the site';
 
 /** 32 bytes from the text that the operator gives all edges of a site; `purpose` tells independent keys apart. */
-export function siteKey(secret: string | Uint8Array, purpose: 'records' | 'tokens'): Uint8Array {
+export function siteKey(
+  secret: string | Uint8Array,
+  purpose: 'records' | 'tokens' | 'leases' | 'announcements',
+): Uint8Array {
   return derive(Buffer.from(secret), `pierhead site: ${purpose}`);
 }
 

@@ -1,5 +1,6 @@
 import { ms, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Leases } from '../../lib/leases.ts';
 import { parseChallenges } from '../challenge.ts';
 import { discard, type HopAnswer, type HopRequest } from '../origin-pool.ts';
 import { realmTarget, type TargetRules } from '../targets.ts';
@@ -18,6 +19,7 @@ export interface AuthenticationParts extends AuthenticationEvents {
   readonly rules: TargetRules;
   readonly clock: Clock;
   readonly tokens: TokenStore;
+  readonly leases: Leases;
   readonly credentials: CredentialSource;
   /** Asks a token service that may be asked. */
   readonly ask: (request: HopRequest) => Promise<HopAnswer>;
@@ -39,6 +41,7 @@ export class Authentication {
     this.#tokens = new Tokens(`${upstream}\n${rules.home.origin}\n${credentials.identity}`, {
       clock: parts.clock,
       store: parts.tokens,
+      leases: parts.leases,
       fetch: (realm, parameters) => this.#askRealm(realm, parameters),
       onFetched: parts.onTokenFetched,
     });
