@@ -15,6 +15,7 @@ import type {
   KeeperEvent,
   ListingAnswer,
   ManifestAnswer,
+  PushNotice,
   Unavailable,
   Unknown,
 } from './keeper.ts';
@@ -98,6 +99,10 @@ export class EdgeCache {
 
   listing(repository: GrantedRepository, path: string): Promise<ListingAnswer> {
     return this.#keeper.listing({ repository, path });
+  }
+
+  pushed(notice: PushNotice): Promise<void> {
+    return this.#keeper.pushed(notice);
   }
 
   close(): void {

@@ -1,5 +1,6 @@
+import { LRUCache } from 'lru-cache';
 import { SingleFlight } from '../lib/single-flight.ts';
-import { repositoryKey } from '../oci/repository-ref.ts';
+import { repositoryKey, type RepositoryKey, type RepositoryRef } from '../oci/repository-ref.ts';
 import { UpstreamError, type Upstream } from '../upstream/upstream.ts';
 import type { ListingAnswer, ListingQuestion } from './keeper.ts';
 import { reasonFor } from './reason-for.ts';
@@ -7,20 +8,30 @@ import { readBody } from '../lib/read-body.ts';
 
 /** A page of tags or referrers; larger ones are refused rather than held in memory. */
 const MAX_LISTING_BYTES = 8 * 1024 * 1024;
+const MAX_CHANGED = 1000;
 
 /** Tags and referrers: asked of the upstream each time, one question however many ask it at once. */
 export class Listings {
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #questions = new SingleFlight<string, ListingAnswer>();
+  /** How often a repository was changed through this edge; a question from before is not joined any more. */
+  readonly #changes = new LRUCache<RepositoryKey, number>({ max: MAX_CHANGED });
 
   constructor(upstreams: ReadonlyMap<string, Upstream>) {
     this.#upstreams = upstreams;
   }
 
   listing(question: ListingQuestion): Promise<ListingAnswer> {
-    return this.#questions.run(`${repositoryKey(question.repository)} ${question.path}`, () =>
+    const key = repositoryKey(question.repository);
+    return this.#questions.run(`${key} ${this.#changes.get(key) ?? 0} ${question.path}`, () =>
       this.#ask(question),
     );
+  }
+
+  /** A client changed the repository at the upstream. */
+  drop(repository: RepositoryRef): void {
+    const key = repositoryKey(repository);
+    this.#changes.set(key, (this.#changes.get(key) ?? 0) + 1);
   }
 
   async #ask({ repository, path }: ListingQuestion): Promise<ListingAnswer> {

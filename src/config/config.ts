@@ -59,7 +59,8 @@ export interface UpstreamConfig {
   readonly authHosts: readonly string[];
   /** PEM text of one or more certificates. */
   readonly ca?: string;
-  readonly push: false;
+  /** Whether clients may push to it through this edge, with their own credentials. */
+  readonly push: boolean;
 }
 
 export interface AccessConfig {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { HOST_FORM, parseHost, parseUpstreamName, UPSTREAM_NAME_FORM } from './addresses.ts';
 import type { UpstreamConfig } from './config.ts';
 import { DOCKER_HUB } from './defaults.ts';
-import { booleanField, field, listOf, section, textField, unavailable } from './fields.ts';
+import { booleanField, field, listOf, section, textField } from './fields.ts';
 import { refusal } from './problem.ts';
 import { readCertificates, readSecret, type Surroundings } from './secrets.ts';
 
@@ -47,7 +47,7 @@ function entrySchema(surroundings: Surroundings) {
     credentials: credentials.optional(),
     authHosts: listOf(host, 'hosts that may be asked for tokens').default([]),
     ca: field((input) => readCertificates(input, surroundings)).optional(),
-    push: unavailable(false),
+    push: booleanField().default(false),
   });
 }
 
@@ -60,7 +60,15 @@ export function completeUpstreams(
   overridingUrl: string | undefined,
 ): UpstreamConfig[] {
   const listed = entries ?? [
-    { name: DOCKER_HUB.name, url: DOCKER_HUB.url, urls: [], hosts: [], default: true, authHosts: [] },
+    {
+      name: DOCKER_HUB.name,
+      url: DOCKER_HUB.url,
+      urls: [],
+      hosts: [],
+      default: true,
+      authHosts: [],
+      push: false,
+    },
   ];
   return listed.map((entry) => {
     const isDefault = entry.default || listed.length === 1;
@@ -74,7 +82,7 @@ export function completeUpstreams(
       ...(entry.credentials === undefined ? {} : { credentials: entry.credentials }),
       authHosts: [...new Set([...builtInAuthHosts(urls), ...entry.authHosts])],
       ...(entry.ca === undefined ? {} : { ca: entry.ca }),
-      push: false,
+      push: entry.push,
     };
   });
 }

@@ -24,14 +24,14 @@ export interface ListenerParts {
   readonly pipeline: Pipeline;
   readonly rules: IpRules;
   readonly refused: () => void;
+  /** Whether bodies may be long: see `body-pace.ts` for what holds then in place of `requestTimeout`. */
+  readonly pushes: boolean;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const HTTP_OPTIONS: ServerOptions = {
   maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 10_000,
-  // The body of a pull is empty: a request that is not whole by then never will be.
-  requestTimeout: 15_000,
   connectionsCheckingInterval: 1000,
   // BuildKit keeps idle connections for 120 s and must not find them closed under a request.
   keepAliveTimeout: 125_000,
@@ -39,6 +39,8 @@ const HTTP_OPTIONS: ServerOptions = {
   // Node's own refusal has no body: the pipeline says what was wrong.
   requireHostHeader: false,
 };
+/** The body of a pull is empty: a request that is not whole by then never will be. */
+const PULL_REQUEST_TIMEOUT = 15_000;
 /** Then the client comes on a new connection, which may reach another worker. */
 const MAX_REQUESTS_PER_SOCKET = 1000;
 const MAX_CONNECTIONS = 4096;
@@ -56,7 +58,7 @@ export interface Listener {
 
 /** @throws the socket's error (EADDRINUSE, EACCES, …) when the address cannot be had. */
 export function listenPlain(address: Address, parts: ListenerParts): Promise<Listener> {
-  return listen(createServer(HTTP_OPTIONS), address, parts);
+  return listen(createServer(httpOptions(parts)), address, parts);
 }
 
 export async function listenSecure(
@@ -64,9 +66,13 @@ export async function listenSecure(
   tls: TlsOptions,
   parts: ListenerParts,
 ): Promise<Listener> {
-  const server = createSecureServer({ ...HTTP_OPTIONS, ...tls });
+  const server = createSecureServer({ ...httpOptions(parts), ...tls });
   const listener = await listen(server, address, parts);
   return { ...listener, renew: (renewed) => server.setSecureContext(renewed) };
+}
+
+function httpOptions({ pushes }: ListenerParts): ServerOptions {
+  return { ...HTTP_OPTIONS, requestTimeout: pushes ? 0 : PULL_REQUEST_TIMEOUT };
 }
 
 async function listen(
@@ -91,7 +97,7 @@ async function listen(
       if (draining) request.socket.destroySoon();
     });
   };
-  // With `Expect` as without: no body is wanted, and only a body would be worth an interim answer or a refusal.
+  // With `Expect` as without: whoever wants the body says so (`push-proxy.ts`), and a refusal needs no interim answer.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(error, socket, turns));
   guardConnections(server, parts.rules, parts.refused);

@@ -1,26 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { authorize } from '../access/authorize.ts';
+import { authorize, type Action } from '../access/authorize.ts';
 import { identify, type Caller } from '../access/identify.ts';
 import { canonicalAddress } from '../access/ip-rules.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
+import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
 import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
+import { actionOf, MethodUnsupported } from '../registry/actions.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
 import { answerListing } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type Route } from '../registry/route.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
+import { letBodyEnd } from './body-pace.ts';
+import type { Pushes } from './pushes.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
 export interface PipelineParts {
   readonly cache: EdgeCache;
   readonly upstreams: readonly UpstreamNames[];
+  readonly pushes: Pushes;
+  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: WorkerMetrics;
 }
@@ -33,6 +40,22 @@ interface Trace {
   upstream?: string;
   repository?: string;
   reference?: string;
+  /** Body bytes of a push that came from the client. */
+  received?: number;
+}
+
+/** What a client sent, and what it is answered with. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** A request that was let in to change something. */
+interface GrantedChange {
+  readonly caller: Caller;
+  readonly route: RepositoryRoute;
+  readonly namespace: string | undefined;
+  readonly repository: GrantedRepository;
 }
 
 type RepositoryRoute = Extract<Route, { name: unknown }>;
@@ -57,9 +80,10 @@ export class Pipeline {
       route: 'none',
     };
     try {
-      const answer = await this.#answerOrError(request, trace);
+      const answer = await this.#answerOrError({ request, response }, trace);
       const sent = await sendAnswer(response, answer, trace.requestId);
       this.#record(request, trace, answer, sent, performance.now() - startedAt);
+      if (!request.complete) void letBodyEnd(request, this.#parts.clock);
     } catch (err) {
       // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
       this.#parts.log.error({ err, ...trace }, 'answer failed');
@@ -67,34 +91,36 @@ export class Pipeline {
     }
   }
 
-  async #answerOrError(request: IncomingMessage, trace: Trace): Promise<Answer> {
+  async #answerOrError(exchange: Exchange, trace: Trace): Promise<Answer> {
     try {
-      return await this.#answer(request, trace);
+      return await this.#answer(exchange, trace);
     } catch (error) {
       if (!(error instanceof RegistryError))
         this.#parts.log.error({ err: error, ...trace }, 'request failed');
-      const answer = errorAnswer(error, request.method === 'HEAD');
+      const answer = errorAnswer(error, exchange.request.method === 'HEAD');
       if (!(error instanceof MalformedRequest)) return answer;
       return { ...answer, status: error.status, headers: { ...answer.headers, connection: 'close' } };
     }
   }
 
-  async #answer(request: IncomingMessage, trace: Trace): Promise<Answer> {
+  async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
+    const { request } = exchange;
     checkRequest(request);
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
     const caller = identify(trace.address);
-    const head = request.method === 'HEAD';
-    if (request.method !== 'GET' && !head) throw unsupported(request);
-    if (route.kind === 'ping') return jsonAnswer({}, head);
-    if (route.kind === 'catalog') throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
-    if (route.kind === 'upload') throw unsupported(request);
-    const host = request.headers.host;
+    const method = request.method ?? '';
+    const action = actionOf(route, method);
+    if (route.kind === 'ping' || route.kind === 'catalog') return answerFixed(route.kind, method, action);
+    const { host } = request.headers;
     const repository = selectUpstream(this.#parts.upstreams, { name: route.name, namespace, host });
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
-    const granted = this.#limit(caller, authorize(caller, repository));
-    return await this.#route(route, granted, factsOf(request), trace);
+    if (action === undefined) throw this.#unsupported(method, route, repository);
+    const granted = this.#limit(caller, authorize(caller, repository, action));
+    return action === 'pull'
+      ? await this.#route(route, granted, factsOf(request), trace)
+      : await this.#push(exchange, { route, namespace, caller, repository: granted }, trace);
   }
 
   /** Rate limits stand here: after the caller is known, before anything is looked up. */
@@ -122,6 +148,29 @@ export class Pipeline {
       case 'upload':
         throw new RegistryError('UNSUPPORTED');
     }
+  }
+
+  /** Where pushes are off, nothing but a pull is there to be done. */
+  async #push(
+    exchange: Exchange,
+    { route, repository, ...granted }: GrantedChange,
+    trace: Trace,
+  ): Promise<Answer> {
+    const target = this.#parts.pushes.target(repository.upstream);
+    if (target === undefined || route.kind === 'tags' || route.kind === 'referrers')
+      throw this.#unsupported(exchange.request.method ?? '', route, repository);
+    if (route.kind === 'blob') trace.reference = route.digest;
+    if (route.kind === 'manifest') trace.reference = referenceText(route.reference);
+    const received = (bytes: number): void => {
+      trace.received = (trace.received ?? 0) + bytes;
+    };
+    return await this.#parts.pushes.answer({ ...exchange, ...granted, target, route, repository, received });
+  }
+
+  #unsupported(method: string, route: Route, { upstream }: RepositoryRef): MethodUnsupported {
+    if (this.#parts.pushes.target(upstream) !== undefined)
+      return new MethodUnsupported(`${method} is not available here`, route);
+    return new MethodUnsupported(`this edge serves pulls; ${method || 'this'} is not available here`);
   }
 
   #record(
@@ -166,11 +215,10 @@ function factsOf(request: IncomingMessage): RequestFacts {
   };
 }
 
-function unsupported(request: IncomingMessage): RegistryError {
-  return new RegistryError(
-    'UNSUPPORTED',
-    `this edge serves pulls; ${request.method ?? 'this'} is not available here`,
-  );
+function answerFixed(kind: 'ping' | 'catalog', method: string, action: Action | undefined): Answer {
+  if (action === undefined) throw new MethodUnsupported(`${method} is not available here`);
+  if (kind === 'ping') return jsonAnswer({}, method === 'HEAD');
+  throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
 }
 
 function causeOf(cause: unknown): string | undefined {

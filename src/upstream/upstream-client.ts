@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ms, seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { classifyAddress, type Classify } from './address-policy.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
 import { RegistryOrigin, type Credentials } from './registry-origin.ts';
 import { parseRetryAfter, ThrottleWindow } from './throttle.ts';
+import { trusting } from './trusting.ts';
 import {
   UpstreamError,
   type Timeouts,
@@ -229,11 +229,6 @@ function firstValues(answer: HopAnswer): Record<string, string> {
 
 function hostSet(hosts: readonly string[]): ReadonlySet<string> {
   return new Set(hosts.map((host) => host.toLowerCase()));
-}
-
-/** Made once: reading all authorities for each connection takes longer than the connection. */
-function trusting(ca: string): SecureContext {
-  return createSecureContext({ ca: [...getCACertificates('default'), ca], minVersion: 'TLSv1.2' });
 }
 
 function ownVersion(): string {

@@ -59,12 +59,26 @@ export class ManifestCache {
 
   /** The upstream's word is forgotten; the next question asks it. */
   async dropTag(repository: RepositoryRef, tag: Tag): Promise<void> {
-    await this.#parts.metadata.delete('tags', tagKey(repository, tag));
+    const key = tagKey(repository, tag);
+    // A question that is under way may bring the word from before, and would keep it after the drop.
+    await within(this.#parts.clock, ANSWER_DEADLINE, this.#questions.forget(key));
+    this.#parts.negative.delete(key);
+    await this.#parts.metadata.delete('tags', key);
+  }
+
+  /** A client put or deleted this at the upstream. Never fails: the push itself has succeeded. */
+  async pushed({ repository, reference }: ManifestQuestion, gone: boolean): Promise<void> {
+    if (reference.kind === 'tag') {
+      await this.#attempt(() => this.dropTag(repository, reference.tag));
+      return;
+    }
+    this.#parts.negative.delete(digestKey(repository, reference.digest));
+    if (gone) await this.#attempt(() => this.#parts.manifests.unlink(repository, reference.digest));
   }
 
   async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
     const { negative } = this.#parts;
-    const key = `${repositoryKey(repository)}@${digest}`;
+    const key = digestKey(repository, digest);
     if (negative.has(key)) return UNKNOWN;
     return await this.#once(key, async () => {
       const entry =
@@ -234,6 +248,10 @@ export class ManifestCache {
       ? answer
       : { ...answer, result: 'collapsed' };
   }
+}
+
+function digestKey(repository: RepositoryRef, digest: Digest): string {
+  return `${repositoryKey(repository)}@${digest}`;
 }
 
 function found(entry: ManifestEntry, result: CacheResult): ManifestAnswer {
