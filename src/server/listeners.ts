@@ -85,7 +85,9 @@ async function listen(
   // Node drops headers over its count without a word; ours are counted and refused instead.
   server.maxHeadersCount = 0;
   const turns = new Turns();
+  const latest = new WeakMap<Duplex, IncomingMessage>();
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    latest.set(request.socket, request);
     const count = turns.take(request.socket, response, () => {
       if (draining) response.setHeader('connection', 'close');
       return parts.pipeline.handle(request, response);
@@ -99,7 +101,12 @@ async function listen(
   };
   // With `Expect` as without: whoever wants the body says so (`push-proxy.ts`), and a refusal needs no interim answer.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(error, socket, turns));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const request = latest.get(socket);
+    // A body that is being passed on broke off: its answer would wait for the rest for ever.
+    if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
+    else void refuse(error, socket, turns);
+  });
   guardConnections(server, parts.rules, parts.refused);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
