@@ -86,7 +86,7 @@ export async function keeperConformance(t: Test, connect: Connect): Promise<void
     const push = (text: string, gone: boolean) =>
       keeper.pushed({ kind: 'manifest', repository, references: [referenceOf(text)], gone });
     await ask('latest');
-    const moved = createImage({ layers: [2000], seed: 'moved' });
+    const moved = createImage({ layers: [4000], seed: 'moved' });
     t.same(await ask('new'), { kind: 'unknown' });
     t.same(await ask(moved.digest), { kind: 'unknown' });
     central.addImage('library/app', 'latest', moved);

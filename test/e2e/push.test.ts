@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { get, type Answer, type GetOptions } from '../support/clients.ts';
 import { startDockerd } from '../support/docker.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
-import { eventually } from '../support/eventually.ts';
 import { createImage, createIndex, pushImage, randomBlob } from '../support/images.ts';
 import { missing } from '../support/parts.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -80,28 +78,12 @@ for (const workers of [1, 2]) {
       at = await chunk(0, 1_000_000);
       t.equal(at.status, 202);
       t.equal(at.headers.range, '0-999999');
-      // The connection breaks within the second chunk.
-      const abort = new AbortController();
-      const broken = send(next(at), 'PATCH', {
-        body: second.bytes.subarray(1_000_000, 1_500_000),
-        headers: { 'content-length': 1_000_000, 'content-range': '1000000-1999999' },
-        signal: abort.signal,
-      });
-      const received = async (): Promise<boolean> =>
-        (await edge.metrics()).value('pierhead_pushed_bytes_total', { upstream: 'central' }) >= 1_500_000;
-      await eventually(received);
-      abort.abort();
-      await t.rejects(broken);
-      let status = await send(next(at), 'GET');
-      t.equal(status.status, 204);
-      await eventually(async () => {
-        status = await send(next(at), 'GET');
-        return /^0-\d{7}$/.test(status.headers.range ?? '');
-      });
-      const offset = Number(status.headers.range?.slice(2)) + 1;
-      t.ok(offset >= 1_000_000 && offset <= 1_500_000, `goes on at ${offset}`);
-      at = status;
-      at = await chunk(offset, second.size);
+      // Everything between the client and the registry breaks; nothing of the upload was in the edge's memory.
+      await edge.restart();
+      at = await send(next(at), 'GET');
+      t.equal(at.status, 204);
+      t.equal(at.headers.range, '0-999999');
+      at = await chunk(1_000_000, second.size);
       t.equal(at.status, 202);
       const ended = await send(withDigest(next(at), second.digest), 'PUT');
       t.equal(ended.status, 201);
@@ -135,7 +117,7 @@ for (const workers of [1, 2]) {
       t.equal(wrong.status, 400);
       t.equal(codeOf(wrong), 'DIGEST_INVALID');
       const manifest = await send(`${edge.http}/v2/team/app/manifests/v1`, 'PUT', {
-        body: createImage({ layers: [10], seed: 'nowhere' }).manifest.bytes,
+        body: createImage({ layers: [3000], seed: 'nowhere' }).manifest.bytes,
         headers: { 'content-type': 'application/vnd.docker.distribution.manifest.v2+json' },
       });
       t.equal(manifest.status, 400);
@@ -147,9 +129,11 @@ for (const workers of [1, 2]) {
       t.equal((await get(`${root}/${second.digest}`)).status, 404, 'here too, although its file is');
     });
 
-    const line = answersOf(edge).find(({ method, route }) => method === 'PATCH' && route === 'upload');
-    t.match(line, { status: 202, upstream: 'central', repository: 'team/app', received: 1_000_000 });
-    t.ok((await edge.metrics()).value('pierhead_requests_total', { route: 'upload', status: '202' }) >= 5);
+    const line = answersOf(edge).find(({ method }) => method === 'PATCH');
+    t.match(line, { route: 'upload', upstream: 'central', repository: 'team/app', received: 2_000_000 });
+    const metrics = await edge.metrics();
+    t.ok(metrics.value('pierhead_pushed_bytes_total', { upstream: 'central' }) >= 2_900_000);
+    t.ok(metrics.value('pierhead_requests_total', { route: 'upload', status: '202' }) >= 3);
     await leavesNothing(t, edge);
   });
 }
@@ -163,7 +147,7 @@ void t.test('a tag that is pushed is the new one at the next pull, in every work
     Promise.all(Array.from({ length: 12 }, async () => `sha256:${(await get(url)).sha256}`));
   const only = (digest: string): string[] => Array.from({ length: 12 }, () => digest);
   t.equal((await get(url)).status, 404, 'known not to be there');
-  const versions = ['one', 'two', 'three'].map((seed) => createImage({ layers: [1000], seed }));
+  const versions = ['one', 'two', 'three'].map((seed) => createImage({ layers: [3000], seed }));
   for (const image of versions) {
     await pushImage(edge.http, 'team/app', 'v1', image);
     t.same(await pulls(), only(image.digest));
@@ -296,9 +280,7 @@ void t.test(
     await using registry = await startRegistry();
     await using far = await pushing(registry, 1);
     // The upstream of a pushing edge may itself be one, here with a certificate of its own making.
-    const upstreams = [
-      { name: 'far', url: far.https, push: true, ca: { file: join(far.dir, 'certs', 'ca.crt') } },
-    ];
+    const upstreams = [{ name: 'far', url: far.https, push: true, ca: join(far.dir, 'certs', 'ca.crt') }];
     await using edge = await startEdge({ workers: 1, config: { upstreams } });
     const image = createImage({ layers: [500_000], format: 'oci' });
     await pushImage(edge.http, 'team/app', 'v1', image);
@@ -319,7 +301,8 @@ void t.test(
     });
     const refused = await send(`${untrusting.http}/v2/team/app/blobs/uploads/`, 'POST');
     t.equal(refused.status, 503, 'a certificate that is not trusted gets no bytes');
-    const said = createHash('sha256').update(refused.body).digest('hex');
-    t.ok(said !== '');
+    t.equal(codeOf(refused), 'UNAVAILABLE');
+    const told = untrusting.logs().find(({ msg }) => msg === 'push failed');
+    t.match(told, { upstream: 'far', cause: /certificate/ });
   },
 );

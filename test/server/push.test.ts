@@ -225,6 +225,23 @@ void t.test('the upstream’s refusals come through: its JSON as it is, other pa
   }
 });
 
+void t.test(
+  'where a chunk belongs is said with the refusal, if it is a place that may be named',
+  async (t) => {
+    const own = '/v2/project/app/blobs/uploads/1?_state=t';
+    for (const [location, expected] of [
+      [own, '/v2/app/blobs/uploads/1?_state=t'],
+      [`${it.other.url}/x`, undefined],
+    ] as const) {
+      it.script = (_, response) => reply(response, 416, { location, range: '0-99' });
+      const answer = await send('app/blobs/uploads/1', 'PATCH', { body: 'x' });
+      t.equal(answer.status, 416);
+      t.equal(answer.headers.range, '0-99');
+      t.equal(answer.headers.location, expected);
+    }
+  },
+);
+
 void t.test('no upstream: an answer at once, and a line for the operator', async (t) => {
   const answer = await send('away/app/blobs/uploads/', 'POST');
   t.equal(answer.status, 503);
