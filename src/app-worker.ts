@@ -14,11 +14,14 @@ import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
 import { Pipeline } from './server/pipeline.ts';
+import type { PushTarget } from './server/push-proxy.ts';
+import { Pushes } from './server/pushes.ts';
 import { ReadBudget } from './lib/read-budget.ts';
 import { BlobFiles } from './store/blob-files.ts';
 import { EmbeddedStore } from './store/embedded-store.ts';
 import { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
+import { pushAgent } from './upstream/push-agent.ts';
 import { serverTlsOptions } from './tls/server-tls-options.ts';
 
 /** Everything a worker needs to know: plain data, without the credentials of upstreams. */
@@ -27,10 +30,21 @@ export interface WorkerSettings {
   readonly https: (ListenAddress & TlsSettings) | null;
   readonly storagePath: string;
   readonly upstreams: readonly (UpstreamNames & { readonly freshness: FreshnessConfig })[];
+  readonly pushes: PushSettings;
   readonly access: AccessConfig;
   readonly logLevel: LogLevel;
   /** Whether accesses go on record. */
   readonly audit: boolean;
+}
+
+/** Where pushes go: none of the edge's credentials, since clients push with their own. */
+export interface PushSettings {
+  readonly upstreams: readonly {
+    readonly name: string;
+    readonly url: string;
+    readonly ca: string | undefined;
+  }[];
+  readonly sessionKey: Uint8Array;
 }
 
 export interface TlsSettings {
@@ -54,6 +68,7 @@ export class EdgeWorker {
   readonly #settings: WorkerSettings;
   readonly #audit: AuditOutbox | undefined;
   readonly #ownStore: EmbeddedStore | undefined;
+  readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
 
   /** `store` is shared when the keeper is in this process; otherwise the worker opens its own view of it. */
@@ -82,10 +97,20 @@ export class EdgeWorker {
     this.#audit = settings.audit
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
+    this.#pushTargets = pushTargets(settings.pushes);
     this.#listenerParts = {
       pipeline: new Pipeline({
         cache: this.#cache,
         upstreams: settings.upstreams,
+        pushes: new Pushes({
+          targets: this.#pushTargets,
+          upstreams: settings.upstreams,
+          cache: this.#cache,
+          clock: systemClock,
+          log,
+          metrics: this.#metrics,
+        }),
+        clock: systemClock,
         log,
         metrics: this.#metrics,
         audit: this.#audit,
@@ -95,6 +120,7 @@ export class EdgeWorker {
         this.#metrics.refusedConnections.inc();
         this.#audit?.turnedAway(peer);
       },
+      pushes: this.#pushTargets.size > 0,
     };
   }
 
@@ -130,10 +156,20 @@ export class EdgeWorker {
     }, DRAIN_GRACE);
     await Promise.all(listeners.map((listener) => listener.drain()));
     clearTimeout(cut);
+    for (const { agent } of this.#pushTargets.values()) agent.destroy();
     this.#cache.close();
     this.#audit?.flush();
     await this.#ownStore?.close();
   }
+}
+
+function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<string, PushTarget> {
+  return new Map(
+    upstreams.map(({ name, url: text, ca }) => {
+      const url = new URL(text);
+      return [name, { name, url, sessionKey, agent: pushAgent(url, ca) }];
+    }),
+  );
 }
 
 /** What a worker process of a cluster does from start to end. */

@@ -1,3 +1,4 @@
+import { hkdfSync } from 'node:crypto';
 import type { Server } from 'node:http';
 import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
@@ -14,6 +15,7 @@ import { createLog, type Log } from './observe/log.ts';
 import { exposition, type MetricsSnapshot } from './observe/metrics.ts';
 import { startFailure } from './start-error.ts';
 import { StoreLayout } from './store/layout.ts';
+import { readSealingKey } from './store/sealing-key.ts';
 import { readPair } from './tls/certificate-files.ts';
 import type { CertificateState } from './tls/describe-certificates.ts';
 import { ensureCertificates } from './tls/ensure-certificates.ts';
@@ -216,9 +218,23 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
       officialNamespace: urls.some((url) => new URL(url).host === DOCKER_HUB.host) ? 'library' : undefined,
       catalog: catalog === true,
     })),
+    pushes: await pushSettings(config),
     access: config.access,
     logLevel: config.log.level,
     audit: config.audit.to !== null,
+  };
+}
+
+/** The key is derived, so that it is the same after a restart: an upload may outlast one. */
+async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
+  const { sealingKey } = new StoreLayout(config.storage.path);
+  const key = await step(`storage.path ${config.storage.path}`, () => readSealingKey(sealingKey));
+  return {
+    // The first URL alone: an upload lives on one host, and half of it is of no use on another.
+    upstreams: config.upstreams.flatMap(({ name, push, urls: [url], ca }) =>
+      push && url !== undefined ? [{ name, url, ca }] : [],
+    ),
+    sessionKey: new Uint8Array(hkdfSync('sha256', key, '', 'upload locations', 32)),
   };
 }
 

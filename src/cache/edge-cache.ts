@@ -16,6 +16,7 @@ import type {
   KeeperEvent,
   ListingAnswer,
   ManifestAnswer,
+  PushNotice,
   Unavailable,
   Unknown,
 } from './keeper.ts';
@@ -113,6 +114,10 @@ export class EdgeCache {
   /** Which of the names the caller may see is for the asker to find out. */
   catalog(upstream: string, page: Page): Promise<ListingAnswer> {
     return this.#keeper.listing({ kind: 'catalog', upstream, page });
+  }
+
+  pushed(notice: PushNotice): Promise<void> {
+    return this.#keeper.pushed(notice);
   }
 
   close(): void {

@@ -16,6 +16,7 @@ import type {
   ListingQuestion,
   ManifestAnswer,
   ManifestQuestion,
+  PushNotice,
 } from './keeper.ts';
 import type { Listings } from './listings/listings.ts';
 import type { ManifestCache } from './manifests/manifest-cache.ts';
@@ -121,6 +122,17 @@ export class KeeperSession implements Keeper {
 
   suspect(digest: Digest): Promise<void> {
     return this.#parts.blobs.verify(digest);
+  }
+
+  async pushed(notice: PushNotice): Promise<void> {
+    const { blobs, manifests, listings } = this.#parts;
+    const { repository, gone } = notice;
+    if (notice.kind === 'blob') {
+      await blobs.pushed({ repository, digest: notice.digest }, gone);
+      return;
+    }
+    listings.forget(repository);
+    for (const reference of notice.references) await manifests.pushed({ repository, reference }, gone);
   }
 
   touch(keys: readonly IndexKey[]): void {

@@ -25,6 +25,8 @@ export interface Keeper {
   closeBypass(ticket: number): void;
   /** The file of a blob seems damaged: it is hashed, and set aside if it is. Resolves when that is done. */
   suspect(digest: Digest): Promise<void>;
+  /** A client changed the upstream through this edge: what was known of it here is forgotten when this resolves. */
+  pushed(notice: PushNotice): Promise<void>;
   /** These were used; order within a batch does not matter. */
   touch(keys: readonly IndexKey[]): void;
   /** These go on record, where a record is kept. */
@@ -46,6 +48,16 @@ export interface ManifestQuestion {
   readonly repository: RepositoryRef;
   readonly reference: Reference;
 }
+
+/** What a push changed at the upstream. */
+export type PushNotice = {
+  readonly repository: RepositoryRef;
+  /** It was deleted, not put. */
+  readonly gone: boolean;
+} & (
+  | { readonly kind: 'manifest'; readonly references: readonly Reference[] }
+  | { readonly kind: 'blob'; readonly digest: Digest }
+);
 
 /** How an answer came about, for `Cache-Status` (RFC 9211) and the metrics. */
 export type CacheResult = 'hit' | 'stale' | 'miss' | 'collapsed' | 'revalidated' | 'bypass';

@@ -1,5 +1,11 @@
 import type { KeeperSession } from '../cache/keeper-core.ts';
-import type { BlobQuestion, BypassQuestion, ListingQuestion, ManifestQuestion } from '../cache/keeper.ts';
+import type {
+  BlobQuestion,
+  BypassQuestion,
+  ListingQuestion,
+  ManifestQuestion,
+  PushNotice,
+} from '../cache/keeper.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { KeeperMessage, Question, WorkerMessage } from './messages.ts';
 
@@ -65,6 +71,8 @@ export class KeeperHost<Settings> {
         return session.readBypass(argument as number);
       case 'suspect':
         return session.suspect(argument as Digest);
+      case 'pushed':
+        return session.pushed(argument as PushNotice);
     }
   }
 }

@@ -3,7 +3,8 @@ import type { IndexKey, Keeper, KeeperEvent } from '../cache/keeper.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 
 /** The questions of {@link Keeper}, by name: each takes one argument and gives one answer. */
-export type Question = 'manifest' | 'blob' | 'blobSize' | 'listing' | 'openBypass' | 'readBypass' | 'suspect';
+export type Question =
+  'manifest' | 'blob' | 'blobSize' | 'listing' | 'openBypass' | 'readBypass' | 'suspect' | 'pushed';
 export type ArgumentOf<Q extends Question> = Parameters<Keeper[Q]>[0];
 export type AnswerOf<Q extends Question> = Awaited<ReturnType<Keeper[Q]>>;
 

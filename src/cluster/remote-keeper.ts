@@ -10,6 +10,7 @@ import type {
   ListingQuestion,
   ManifestAnswer,
   ManifestQuestion,
+  PushNotice,
 } from '../cache/keeper.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { AnswerOf, ArgumentOf, Question, WorkerMessage } from './messages.ts';
@@ -68,6 +69,10 @@ export class RemoteKeeper implements Keeper {
 
   suspect(digest: Digest): Promise<void> {
     return this.#ask('suspect', digest);
+  }
+
+  pushed(notice: PushNotice): Promise<void> {
+    return this.#ask('pushed', notice);
   }
 
   touch(keys: readonly IndexKey[]): void {

@@ -111,7 +111,8 @@ export interface UpstreamConfig {
   readonly ca?: string;
   /** The edge's own, with what this upstream has otherwise. */
   readonly freshness: FreshnessConfig;
-  readonly push: false;
+  /** Whether clients may push to it through this edge, with their own credentials. */
+  readonly push: boolean;
   /** Whether `_catalog` shows its repositories; absent is no. */
   readonly catalog?: boolean;
 }

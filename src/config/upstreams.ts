@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { HOST_FORM, parseHost, parseUpstreamName, UPSTREAM_NAME_FORM } from './addresses.ts';
 import type { FreshnessConfig, UpstreamConfig } from './config.ts';
 import { DOCKER_HUB } from './defaults.ts';
-import { booleanField, field, listOf, section, textField, unavailable } from './fields.ts';
+import { booleanField, field, listOf, section, textField } from './fields.ts';
 import { readCertificates, type Surroundings } from './secrets.ts';
 import { completeCredentials, credentialsSchema } from './upstream/credentials.ts';
 import { completeFreshness, freshnessOverrides } from './upstream/freshness.ts';
@@ -43,7 +43,7 @@ function entrySchema(surroundings: Surroundings) {
     authHosts: listOf(host, 'hosts that may be asked for tokens').default([]),
     ca: field((input) => readCertificates(input, surroundings)).optional(),
     freshness: freshnessOverrides().optional(),
-    push: unavailable(false),
+    push: booleanField().default(false),
     catalog: booleanField().optional(),
   });
 }
@@ -65,7 +65,15 @@ export function completeUpstreams(
 ): UpstreamConfig[] {
   const { overridingUrl, freshness } = surroundings;
   const listed: readonly UpstreamEntry[] = entries ?? [
-    { name: DOCKER_HUB.name, url: DOCKER_HUB.url, urls: [], hosts: [], default: true, authHosts: [] },
+    {
+      name: DOCKER_HUB.name,
+      url: DOCKER_HUB.url,
+      urls: [],
+      hosts: [],
+      default: true,
+      authHosts: [],
+      push: false,
+    },
   ];
   return listed.map((entry) => {
     const isDefault = entry.default || listed.length === 1;
@@ -82,7 +90,7 @@ export function completeUpstreams(
       authHosts: [...new Set([...builtInAuthHosts(urls), ...entry.authHosts])],
       ...(entry.ca === undefined ? {} : { ca: entry.ca }),
       freshness: completeFreshness(entry.freshness, freshness),
-      push: false,
+      push: entry.push,
       ...(entry.catalog === true ? { catalog: true } : {}),
     };
   });

@@ -56,6 +56,12 @@ export class WorkerMetrics {
     registers: [this.registry],
   });
   readonly savings = new Savings(this.registry);
+  readonly pushedBytes = new Counter({
+    name: 'pierhead_pushed_bytes_total',
+    help: 'Body bytes of pushes passed on, by upstream.',
+    labelNames: ['upstream'],
+    registers: [this.registry],
+  });
   readonly refusedConnections = new Counter({
     name: 'pierhead_refused_connections_total',
     help: 'Connections closed by the address rules before TLS.',

@@ -1,8 +1,10 @@
 /**
  * The closed list of the OCI distribution spec, each with its one status and its standard message, and what the spec
- * has no word for in the spec's error shape: `UNAVAILABLE`, `UNKNOWN` (also for an upstream's answer that is none), and a range that lies outside the body.
+ * has no word for in the spec's error shape: `UNAVAILABLE`, `UNKNOWN`, an upstream's answer that cannot be used, and a
+ * range that lies outside the body.
  */
 export const ERROR_CODES = {
+  BLOB_UPLOAD_UNKNOWN: { status: 404, message: 'blob upload unknown to registry' },
   BLOB_UNKNOWN: { status: 404, message: 'blob unknown to registry' },
   DENIED: { status: 403, message: 'requested access to the resource is denied' },
   DIGEST_INVALID: { status: 400, message: 'provided digest is not valid' },
@@ -16,10 +18,10 @@ export const ERROR_CODES = {
   UNAUTHORIZED: { status: 401, message: 'authentication required' },
   UNSUPPORTED: { status: 405, message: 'the operation is unsupported' },
   UNAVAILABLE: { status: 503, message: 'the upstream registry cannot be reached' },
-  UPSTREAM_INVALID: {
+  BAD_UPSTREAM: {
     code: 'UNKNOWN',
     status: 502,
-    message: 'the upstream registry gave an answer that cannot be used',
+    message: 'the upstream registry gave an answer that this edge does not pass on',
   },
   UNKNOWN: { status: 500, message: 'unknown error' },
 } as const satisfies Record<string, { status: number; message: string; code?: string }>;

@@ -66,7 +66,7 @@ export function listingOf(
     case 'unavailable':
       throw new RegistryError('UNAVAILABLE', answer.reason);
     case 'invalid':
-      throw new RegistryError('UPSTREAM_INVALID', answer.reason);
+      throw new RegistryError('BAD_UPSTREAM', answer.reason);
     case 'listing':
       return answer;
   }

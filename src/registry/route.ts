@@ -17,7 +17,14 @@ export type Route =
       readonly artifactType: string | undefined;
       readonly page: Page;
     }
-  | { readonly kind: 'upload'; readonly name: RepositoryName }
+  | {
+      readonly kind: 'upload';
+      readonly name: RepositoryName;
+      /** What stands after `/blobs/uploads/`: a registry's own word, so only its characters are checked. Absent: a new upload. */
+      readonly session: string | undefined;
+      /** As it was sent, without the question mark and made of a query's characters: it may hold state that the registry signed. */
+      readonly search: string;
+    }
   | { readonly kind: 'catalog'; readonly page: Page };
 
 export interface Target {
@@ -39,10 +46,10 @@ export function parseTarget(target: string): Target {
   if (search?.includes('#') === true || path.includes('#'))
     throw new RegistryError('NAME_INVALID', 'a # has no place in a target');
   const query = new URLSearchParams(search ?? '');
-  return { route: parsePath(decodePath(path), query), namespace: single(query, 'ns') };
+  return { route: parsePath(decodePath(path), query, search ?? ''), namespace: single(query, 'ns') };
 }
 
-function parsePath(path: string, query: URLSearchParams): Route {
+function parsePath(path: string, query: URLSearchParams, search: string): Route {
   if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
   if (!path.startsWith('/v2/')) throw new RegistryError('NAME_UNKNOWN', 'only /v2/ is served here');
   const parts = path.slice('/v2/'.length).split('/');
@@ -52,9 +59,11 @@ function parsePath(path: string, query: URLSearchParams): Route {
   // The words stand at fixed places from the end: a repository may well be called `manifests` or `blobs`.
   const name = (dropped: number): RepositoryName => repositoryName(parts.slice(0, -dropped).join('/'));
   if (before === 'manifests') return { kind: 'manifest', name: name(2), reference: reference(last) };
-  if (before === 'blobs' && last === 'uploads') return { kind: 'upload', name: name(2) };
+  if (before === 'blobs' && last === 'uploads')
+    return { kind: 'upload', name: name(2), session: undefined, search: plainQuery(search) };
   if (before === 'blobs') return { kind: 'blob', name: name(2), digest: digest(last) };
-  if (before === 'uploads' && parts.at(-3) === 'blobs') return { kind: 'upload', name: name(3) };
+  if (before === 'uploads' && parts.at(-3) === 'blobs')
+    return { kind: 'upload', name: name(3), session: session(last), search: plainQuery(search) };
   if (before === 'tags' && last === 'list') return { kind: 'tags', name: name(2), page: listPage(query) };
   if (before === 'referrers') {
     const page = listPage(query);
@@ -103,6 +112,19 @@ function digest(text: string): Digest {
   const parsed = parseDigest(text);
   if (parsed === undefined) throw invalidDigest(text);
   return parsed;
+}
+
+/** Unreserved characters only (RFC 3986 §2.3): nothing that a registry or a proxy before it could read as a path. */
+function session(text: string): string | undefined {
+  if (text === '') return undefined;
+  if (/^[\w.~-]+$/.test(text) && text !== '.' && text !== '..') return text;
+  throw new RegistryError('BLOB_UPLOAD_UNKNOWN', `${shown(text)} is not an upload of this edge`);
+}
+
+/** RFC 3986 §3.4, without the quote, which URL parsers rewrite. */
+function plainQuery(text: string): string {
+  if (/^[\w.~!$&()*+,;=:@/?%-]*$/.test(text)) return text;
+  throw new RegistryError('NAME_INVALID', 'the query holds what has no place in a URL');
 }
 
 function invalidDigest(text: string): RegistryError {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { ERROR_CODES, RegistryError } from '../oci/error-codes.ts';
 import type { CacheResult } from '../cache/keeper.ts';
+import { MethodUnsupported } from '../registry/actions.ts';
 import type { Answer } from '../registry/answer.ts';
 import { RangeUnsatisfiable } from '../registry/blobs.ts';
 import { sendBlob, type SentBody } from './send-body.ts';
@@ -27,7 +28,7 @@ export function errorAnswer(error: unknown, head: boolean): Answer {
   const headers: Record<string, string | number> = {
     'content-type': 'application/json',
     'content-length': body.byteLength,
-    ...(known.code === 'UNSUPPORTED' && { allow: 'GET, HEAD' }),
+    ...(known instanceof MethodUnsupported && { allow: known.allow }),
     ...(known instanceof RangeUnsatisfiable && { 'content-range': `bytes */${known.size}` }),
   };
   return {

@@ -25,14 +25,14 @@ export interface ListenerParts {
   readonly rules: IpRules;
   /** The address rules turned a peer away. */
   readonly refused: (peer: string) => void;
+  /** Whether bodies may be long: see `body-pace.ts` for what holds then in place of `requestTimeout`. */
+  readonly pushes: boolean;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const HTTP_OPTIONS: ServerOptions = {
   maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 10_000,
-  // The body of a pull is empty: a request that is not whole by then never will be.
-  requestTimeout: 15_000,
   connectionsCheckingInterval: 1000,
   // BuildKit keeps idle connections for 120 s and must not find them closed under a request.
   keepAliveTimeout: 125_000,
@@ -40,6 +40,8 @@ const HTTP_OPTIONS: ServerOptions = {
   // Node's own refusal has no body: the pipeline says what was wrong.
   requireHostHeader: false,
 };
+/** The body of a pull is empty: a request that is not whole by then never will be. */
+const PULL_REQUEST_TIMEOUT = 15_000;
 /** Then the client comes on a new connection, which may reach another worker. */
 const MAX_REQUESTS_PER_SOCKET = 1000;
 const MAX_CONNECTIONS = 4096;
@@ -57,7 +59,7 @@ export interface Listener {
 
 /** @throws the socket's error (EADDRINUSE, EACCES, …) when the address cannot be had. */
 export function listenPlain(address: Address, parts: ListenerParts): Promise<Listener> {
-  return listen(createServer(HTTP_OPTIONS), address, parts);
+  return listen(createServer(httpOptions(parts)), address, parts);
 }
 
 export async function listenSecure(
@@ -65,9 +67,13 @@ export async function listenSecure(
   tls: TlsOptions,
   parts: ListenerParts,
 ): Promise<Listener> {
-  const server = createSecureServer({ ...HTTP_OPTIONS, ...tls });
+  const server = createSecureServer({ ...httpOptions(parts), ...tls });
   const listener = await listen(server, address, parts);
   return { ...listener, renew: (renewed) => server.setSecureContext(renewed) };
+}
+
+function httpOptions({ pushes }: ListenerParts): ServerOptions {
+  return { ...HTTP_OPTIONS, requestTimeout: pushes ? 0 : PULL_REQUEST_TIMEOUT };
 }
 
 async function listen(
@@ -80,7 +86,9 @@ async function listen(
   // Node drops headers over its count without a word; ours are counted and refused instead.
   server.maxHeadersCount = 0;
   const turns = new Turns();
+  const latest = new WeakMap<Duplex, IncomingMessage>();
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    latest.set(request.socket, request);
     const count = turns.take(request.socket, response, () => {
       if (draining) response.setHeader('connection', 'close');
       return parts.pipeline.handle(request, response);
@@ -92,9 +100,14 @@ async function listen(
       if (draining) request.socket.destroySoon();
     });
   };
-  // With `Expect` as without: no body is wanted, and only a body would be worth an interim answer or a refusal.
+  // With `Expect` as without: whoever wants the body says so (`push-proxy.ts`), and a refusal needs no interim answer.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(error, socket, turns));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const request = latest.get(socket);
+    // A body that is being passed on broke off: its answer would wait for the rest for ever.
+    if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
+    else void refuse(error, socket, turns);
+  });
   guardConnections(server, parts.rules, parts.refused);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -5,12 +5,14 @@ import { authorize } from '../access/authorize.ts';
 import { identify, type Caller } from '../access/identify.ts';
 import { canonicalAddress } from '../access/ip-rules.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
+import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
+import { actionOf, MethodUnsupported } from '../registry/actions.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
 import { answerCatalog } from '../registry/catalog.ts';
@@ -20,11 +22,15 @@ import { parseTarget, type Route } from '../registry/route.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
 import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
+import { letBodyEnd } from './body-pace.ts';
+import type { Pushes } from './pushes.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
 export interface PipelineParts {
   readonly cache: EdgeCache;
   readonly upstreams: readonly UpstreamNames[];
+  readonly pushes: Pushes;
+  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: WorkerMetrics;
   /** Absent where no record of accesses is kept. */
@@ -39,9 +45,25 @@ interface Trace {
   upstream?: string;
   repository?: string;
   reference?: string;
+  /** Body bytes of a push that came from the client. */
+  received?: number;
 }
 
-type ContentRoute = Extract<Route, { kind: 'blob' | 'manifest' }>;
+/** What a client sent, and what it is answered with. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** A request that was let in to change something. */
+interface GrantedChange {
+  readonly caller: Caller;
+  readonly route: RepositoryRoute;
+  readonly namespace: string | undefined;
+  readonly repository: GrantedRepository;
+}
+
+type RepositoryRoute = Extract<Route, { name: unknown }>;
 
 /**
  * A request's way: parse → identify → authorize → limit → route → answer. Each step takes what only the one before it
@@ -63,9 +85,10 @@ export class Pipeline {
       route: 'none',
     };
     try {
-      const answer = await this.#answerOrError(request, trace);
+      const answer = await this.#answerOrError({ request, response }, trace);
       const sent = await sendAnswer(response, answer, trace.requestId);
       this.#record(request, trace, answer, sent, performance.now() - startedAt);
+      if (!request.complete) void letBodyEnd(request, this.#parts.clock);
     } catch (err) {
       // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
       this.#parts.log.error({ err, ...trace }, 'answer failed');
@@ -73,44 +96,44 @@ export class Pipeline {
     }
   }
 
-  async #answerOrError(request: IncomingMessage, trace: Trace): Promise<Answer> {
+  async #answerOrError(exchange: Exchange, trace: Trace): Promise<Answer> {
     try {
-      return await this.#answer(request, trace);
+      return await this.#answer(exchange, trace);
     } catch (error) {
       if (!(error instanceof RegistryError))
         this.#parts.log.error({ err: error, ...trace }, 'request failed');
-      const answer = errorAnswer(error, request.method === 'HEAD');
+      const answer = errorAnswer(error, exchange.request.method === 'HEAD');
       if (!(error instanceof MalformedRequest)) return answer;
       return { ...answer, status: error.status, headers: { ...answer.headers, connection: 'close' } };
     }
   }
 
-  async #answer(request: IncomingMessage, trace: Trace): Promise<Answer> {
+  async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
+    const { request } = exchange;
     checkRequest(request);
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
     const caller = identify(trace.address);
-    const head = request.method === 'HEAD';
-    if (request.method !== 'GET' && !head) throw unsupported(request);
-    if (route.kind === 'ping') return jsonAnswer({}, head);
-    const host = request.headers.host;
+    const method = request.method ?? '';
+    const head = method === 'HEAD';
+    const action = actionOf(route, method);
+    const { host } = request.headers;
     const list = { head, namespace };
-    if (route.kind === 'catalog') {
+    if (route.kind === 'ping' || route.kind === 'catalog') {
+      if (action === undefined) throw new MethodUnsupported(`${method} is not available here`);
+      if (route.kind === 'ping') return jsonAnswer({}, head);
       const visible = (repository: RepositoryRef): boolean => isVisible(caller, repository);
       const asked = { ...list, host, page: route.page, visible };
       return await answerCatalog(this.#parts.cache, this.#parts.upstreams, asked);
     }
-    if (route.kind === 'upload') throw unsupported(request);
     const repository = selectUpstream(this.#parts.upstreams, { name: route.name, namespace, host });
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
-    const granted = this.#limit(caller, authorize(caller, repository));
-    if (route.kind === 'tags') return await answerTags(this.#parts.cache, granted, route, list);
-    if (route.kind === 'referrers') {
-      trace.reference = route.digest;
-      return await answerReferrers(this.#parts.cache, granted, route, list);
-    }
-    return await this.#route(route, granted, factsOf(request), trace);
+    if (action === undefined) throw this.#unsupported(method, route, repository);
+    const granted = this.#limit(caller, authorize(caller, repository, action));
+    return action === 'pull'
+      ? await this.#route(route, granted, request, { namespace, trace })
+      : await this.#push(exchange, { route, namespace, caller, repository: granted }, trace);
   }
 
   /** Rate limits stand here: after the caller is known, before anything is looked up. */
@@ -119,20 +142,51 @@ export class Pipeline {
   }
 
   async #route(
-    route: ContentRoute,
+    route: RepositoryRoute,
     repository: GrantedRepository,
-    facts: RequestFacts,
-    trace: Trace,
+    request: IncomingMessage,
+    { namespace, trace }: { readonly namespace: string | undefined; readonly trace: Trace },
   ): Promise<Answer> {
     const { cache } = this.#parts;
+    const list = { head: request.method === 'HEAD', namespace };
     switch (route.kind) {
       case 'blob':
         trace.reference = route.digest;
-        return await answerBlob(cache, repository, route.digest, facts);
+        return await answerBlob(cache, repository, route.digest, factsOf(request));
       case 'manifest':
         trace.reference = referenceText(route.reference);
-        return await answerManifest(cache, repository, route.reference, facts);
+        return await answerManifest(cache, repository, route.reference, factsOf(request));
+      case 'tags':
+        return await answerTags(cache, repository, route, list);
+      case 'referrers':
+        trace.reference = route.digest;
+        return await answerReferrers(cache, repository, route, list);
+      case 'upload':
+        throw new MethodUnsupported('an upload is not pulled');
     }
+  }
+
+  /** Where pushes are off, nothing but a pull is there to be done. */
+  async #push(
+    exchange: Exchange,
+    { route, repository, ...granted }: GrantedChange,
+    trace: Trace,
+  ): Promise<Answer> {
+    const target = this.#parts.pushes.target(repository.upstream);
+    if (target === undefined || route.kind === 'tags' || route.kind === 'referrers')
+      throw this.#unsupported(exchange.request.method ?? '', route, repository);
+    if (route.kind === 'blob') trace.reference = route.digest;
+    if (route.kind === 'manifest') trace.reference = referenceText(route.reference);
+    const received = (bytes: number): void => {
+      trace.received = (trace.received ?? 0) + bytes;
+    };
+    return await this.#parts.pushes.answer({ ...exchange, ...granted, target, route, repository, received });
+  }
+
+  #unsupported(method: string, route: Route, { upstream }: RepositoryRef): MethodUnsupported {
+    if (this.#parts.pushes.target(upstream) !== undefined)
+      return new MethodUnsupported(`${method} is not available here`, route);
+    return new MethodUnsupported(`this edge serves pulls; ${method || 'this'} is not available here`);
   }
 
   #record(
@@ -181,7 +235,7 @@ export class Pipeline {
 /** A list shows what its reader could also ask for by name, and nothing else. */
 function isVisible(caller: Caller, repository: RepositoryRef): boolean {
   try {
-    authorize(caller, repository);
+    authorize(caller, repository, 'pull');
     return true;
   } catch (error) {
     if (error instanceof RegistryError) return false;
@@ -197,13 +251,6 @@ function factsOf(request: IncomingMessage): RequestFacts {
     ifRange: Array.isArray(ifRange) ? ifRange[0] : ifRange,
     ifNoneMatch,
   };
-}
-
-function unsupported(request: IncomingMessage): RegistryError {
-  return new RegistryError(
-    'UNSUPPORTED',
-    `this edge serves pulls; ${request.method ?? 'this'} is not available here`,
-  );
 }
 
 function causeOf(cause: unknown): string | undefined {

@@ -7,9 +7,9 @@ const ONCE = new Set(['host', 'authorization', 'content-length', 'transfer-encod
 
 /** A request that Node's parser let through and that is refused all the same. */
 export class MalformedRequest extends RegistryError {
-  readonly status: 400 | 431;
+  readonly status: 400 | 408 | 431;
 
-  constructor(status: 400 | 431, detail: string) {
+  constructor(status: 400 | 408 | 431, detail: string) {
     super('UNSUPPORTED', detail);
     this.status = status;
   }
@@ -31,7 +31,12 @@ export function checkRequest(request: IncomingMessage): void {
   if (httpVersion === '1.1' && !seen.has('host'))
     throw new MalformedRequest(400, 'the Host header is missing');
   if (!url.startsWith('/')) throw new MalformedRequest(400, 'the request target must be a path');
-  const pull = method === 'GET' || method === 'HEAD';
-  const hasBody = seen.has('transfer-encoding') || Number(request.headers['content-length'] ?? 0) > 0;
-  if (pull && hasBody) throw new MalformedRequest(400, `a ${method} carries no body`);
+  // Node frames no body for these when it passes a request on: what follows would be read as another request.
+  const bodiless = method === 'GET' || method === 'HEAD' || method === 'DELETE';
+  if (bodiless && hasBody(request)) throw new MalformedRequest(400, `a ${method} carries no body`);
+}
+
+/** Whether a body follows the headers. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }

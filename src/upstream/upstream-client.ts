@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { ms, seconds, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { FREE_LEASES, type Leases } from '../lib/leases.ts';
@@ -10,6 +9,7 @@ import { createCredentialSource, type CredentialOptions } from './credentials/cr
 import type { CredentialSource } from './credentials/credential-source.ts';
 import { RegistryOrigin } from './registry-origin.ts';
 import { parseQuota, parseRetryAfter, ThrottleWindow } from './throttle.ts';
+import { trusting } from './trusting.ts';
 import {
   UpstreamError,
   type CredentialError,
@@ -265,11 +265,6 @@ function firstValues(answer: HopAnswer): Record<string, string> {
 
 function hostSet(hosts: readonly string[]): ReadonlySet<string> {
   return new Set(hosts.map((host) => host.toLowerCase()));
-}
-
-/** Made once: reading all authorities for each connection takes longer than the connection. */
-function trusting(ca: string): SecureContext {
-  return createSecureContext({ ca: [...getCACertificates('default'), ca], minVersion: 'TLSv1.2' });
 }
 
 function ownVersion(): string {

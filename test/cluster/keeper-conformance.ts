@@ -86,6 +86,46 @@ export async function keeperConformance(t: Test, connect: Connect): Promise<void
     t.match(catalog, { kind: 'listing', next: undefined });
   });
 
+  await t.test('what was pushed is asked about anew', async (t) => {
+    const ask = (text: string) => keeper.manifest({ repository, reference: referenceOf(text) });
+    const push = (text: string, gone: boolean) =>
+      keeper.pushed({ kind: 'manifest', repository, references: [referenceOf(text)], gone });
+    await ask('latest');
+    const moved = createImage({ layers: [4000], seed: 'moved' });
+    t.same(await ask('new'), { kind: 'unknown' });
+    t.same(await ask(moved.digest), { kind: 'unknown' });
+    central.addImage('library/app', 'latest', moved);
+    central.addImage('library/app', 'new', moved);
+    t.match(await ask('latest'), { digest: image.digest, result: 'hit' }, 'not known to have moved');
+    t.same(await ask('new'), { kind: 'unknown' }, 'known not to be there');
+    for (const text of ['latest', 'new', moved.digest]) t.equal(await push(text, false), undefined);
+    t.match(await ask('latest'), { kind: 'manifest', digest: moved.digest, result: 'miss' });
+    t.match(await ask('new'), { kind: 'manifest', digest: moved.digest });
+    t.match(await ask(moved.digest), { kind: 'manifest', digest: moved.digest, result: 'hit' });
+
+    central.contents.remove('library/app', image.digest);
+    t.match(await ask(image.digest), { kind: 'manifest', result: 'hit' });
+    await push(image.digest, true);
+    t.same(await ask(image.digest), { kind: 'unknown' });
+    central.addImage('library/app', undefined, image);
+  });
+
+  await t.test('a blob that was pushed or deleted is asked about anew', async (t) => {
+    const blob = randomBlob(500, 'pushed');
+    const question = { repository, digest: blob.digest };
+    t.same(await keeper.blobSize(question), { kind: 'unknown' });
+    central.addBlob('library/app', blob);
+    t.same(await keeper.blobSize(question), { kind: 'unknown' }, 'known not to be there');
+    await keeper.pushed({ kind: 'blob', ...question, gone: false });
+    t.match(await keeper.blobSize(question), { kind: 'size', size: 500 });
+    await keeper.blob(question);
+    await eventually(async () => (await keeper.blob(question)).kind === 'stored');
+    central.contents.remove('library/app', blob.digest);
+    t.match(await keeper.blob(question), { kind: 'stored' });
+    await keeper.pushed({ kind: 'blob', ...question, gone: true });
+    t.same(await keeper.blob(question), { kind: 'unknown' });
+  });
+
   await t.test('a bypass that there is not', async (t) => {
     t.equal(await keeper.openBypass({ fillId: 12_345, restOnly: true }), undefined);
     await t.rejects(keeper.readBypass(12_345), { message: 'no such bypass' });

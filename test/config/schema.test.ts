@@ -83,14 +83,12 @@ void t.test('what this version does not have is refused by name, unless it is of
     ['limits', 'limits: { burst: 1 }'],
     ['access.trustedProxies', 'access: { trustedProxies: [10.0.0.1] }'],
     ['tls.autoRotate', 'tls: { autoRotate: true }'],
-    ['upstreams[0].push', 'upstreams: [{ name: a, url: "https://a", push: true }]'],
   ];
   for (const [key, yaml] of on)
     t.strictSame(problemsIn(t, yaml), [{ key, message: 'is not available in this version' }], yaml);
   const off = [
     'auth: { mode: none }\nroles: []\naudit: { to: null }\nlimits:',
     'access: { trustedProxies: [] }\ntls: { autoRotate: false }',
-    'upstreams: [{ name: a, url: "https://a", push: false }]',
   ];
   for (const yaml of off) t.strictSame(problemsIn(t, yaml), [], yaml);
 });

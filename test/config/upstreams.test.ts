@@ -78,6 +78,20 @@ void t.test('the catalog is off until it is turned on, upstream by upstream', as
   ]);
 });
 
+void t.test('push is off until it is turned on, for one upstream at a time', async (t) => {
+  const upstreams = load(
+    t,
+    `upstreams:
+  - { name: a, url: https://a, push: true, default: true }
+  - { name: b, url: https://b, push: false }
+  - { name: c, url: https://c }`,
+  );
+  t.match(upstreams, [{ push: true }, { push: false }, { push: false }]);
+  t.match(problemsIn(t, 'upstreams: [{ name: a, url: https://a, push: yes please }]'), [
+    { key: 'upstreams[0].push', message: /takes true or false/ },
+  ]);
+});
+
 void t.test('exactly one of several is the default; a single one is so by itself', async (t) => {
   const two = (first: string, second: string) =>
     `upstreams: [{ name: a, url: 'https://a'${first} }, { name: b, url: 'https://b'${second} }]`;

@@ -42,3 +42,21 @@ void t.test('forgets after the end, good or bad', async (t) => {
   );
   t.equal(flight.size, 0, 'work that throws before it runs leaves nothing');
 });
+
+void t.test('what is forgotten is asked anew, and goes on for those who wait', async (t) => {
+  const flight = new SingleFlight<string, string>();
+  const gates = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+  const ask = (which: number): Promise<string> =>
+    flight.run('a', () => gates[which]?.promise ?? Promise.resolve('none'));
+  const before = ask(0);
+  flight.forget('a');
+  const after = ask(1);
+  t.not(before, after);
+  gates[0]?.reject(new Error('broken'));
+  await t.rejects(before, /broken/);
+  t.equal(ask(1), after, 'its end does not end the new one');
+  gates[1]?.resolve('new');
+  t.equal(await after, 'new');
+  t.equal(flight.size, 0);
+  flight.forget('a');
+});

@@ -140,6 +140,17 @@ export class BlobCache {
     });
   }
 
+  /** A client put or deleted this at the upstream. Never fails: the push itself has succeeded. */
+  async pushed({ repository, digest }: BlobQuestion, gone: boolean): Promise<void> {
+    this.#parts.negative.delete(blobQuestionKey({ repository, digest }));
+    if (!gone) return;
+    try {
+      await this.#parts.links.remove(repository, digest);
+    } catch (error) {
+      this.#parts.events.storeFailed(error);
+    }
+  }
+
   /** A fill that could not go on to the disk, for a bypass. */
   detached(fillId: number): Fill | undefined {
     const running = [...this.#running.values()].find(({ fill }) => fill.id === fillId)?.fill;

@@ -85,9 +85,19 @@ export class ManifestCache {
     await this.#tags.doubtAll(own);
   }
 
+  /** A client put or deleted this at the upstream. Never fails: the push itself has succeeded. */
+  async pushed({ repository, reference }: ManifestQuestion, gone: boolean): Promise<void> {
+    if (reference.kind === 'tag') {
+      await this.#attempt(() => this.dropTag(repository, reference.tag));
+      return;
+    }
+    this.#parts.negative.delete(digestKey(repository, reference.digest));
+    if (gone) await this.#attempt(() => this.#parts.manifests.unlink(repository, reference.digest));
+  }
+
   async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
     const { negative } = this.#parts;
-    const key = `${repositoryKey(repository)}@${digest}`;
+    const key = digestKey(repository, digest);
     if (negative.has(key)) return UNKNOWN;
     return await this.#once(key, async () => {
       const entry =
@@ -277,6 +287,10 @@ export class ManifestCache {
       ? answer
       : { ...answer, result: 'collapsed' };
   }
+}
+
+function digestKey(repository: RepositoryRef, digest: Digest): string {
+  return `${repositoryKey(repository)}@${digest}`;
 }
 
 function found(entry: ManifestEntry, result: CacheResult): ManifestAnswer {

@@ -95,6 +95,12 @@ export class ManifestStore {
     await index.remove(manifestKey(digest));
   }
 
+  /** The repository holds it no more; others may. */
+  async unlink(repository: RepositoryRef, digest: Digest): Promise<void> {
+    await this.#parts.links.remove(repository, digest);
+    await this.#parts.files.remove(repository, digest);
+  }
+
   async #keep(repository: RepositoryRef, entry: ManifestEntry, manifest: Manifest): Promise<void> {
     const { metadata, links, files, index } = this.#parts;
     await links.add(repository, [entry.digest, ...manifest.blobs, ...manifest.manifests]);

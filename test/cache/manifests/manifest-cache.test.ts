@@ -313,3 +313,28 @@ void t.test('a clock that was set back makes nothing fresh for longer', async (t
   t.match(await view.ask(), { result: 'revalidated' });
   t.equal(view.central.requests('HEAD', 'manifest'), 1);
 });
+
+void t.test(
+  'a tag is dropped for good: a question from before the drop does not bring it back',
+  async (t) => {
+    const { central, site, image, ask } = await scene(t);
+    const gate = Promise.withResolvers<void>();
+    central.on({ kind: 'manifest' }, { kind: 'stall', afterBytes: 10, until: gate.promise, times: 1 });
+    const before = ask();
+    await eventually(() => central.log.some(({ bodyBytes }) => bodyBytes > 0));
+    const moved = createImage({ layers: [3000], seed: 2 });
+    central.addImage('team/app', 'v1', moved);
+    const session = site.core.connect(() => undefined);
+    const dropped = session.pushed({
+      kind: 'manifest',
+      repository: APP,
+      references: [reference('v1')],
+      gone: false,
+    });
+    gate.resolve();
+    t.match(await before, { kind: 'manifest', digest: image.digest }, 'who asked before gets what was then');
+    await dropped;
+    t.match(await ask(), { kind: 'manifest', digest: moved.digest, result: 'miss' });
+    t.match(await ask(), { kind: 'manifest', digest: moved.digest, result: 'hit' });
+  },
+);

@@ -1,0 +1,107 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { authorize } from '../access/authorize.ts';
+import type { Caller } from '../access/identify.ts';
+import type { EdgeCache } from '../cache/edge-cache.ts';
+import type { Clock } from '../lib/clock.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { GrantedRepository } from '../oci/granted.ts';
+import type { RepositoryName } from '../oci/repository-name.ts';
+import type { Log } from '../observe/log.ts';
+import type { WorkerMetrics } from '../observe/metrics.ts';
+import { NO_BODY, type Answer } from '../registry/answer.ts';
+import { answerPush, type PushRoute } from '../registry/push/push.ts';
+import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import { ClientGone, PushProxy, type PushTarget } from './push-proxy.ts';
+
+export interface PushesParts {
+  /** By the upstream's name; pushes to all others are off. */
+  readonly targets: ReadonlyMap<string, PushTarget>;
+  readonly upstreams: readonly UpstreamNames[];
+  readonly cache: EdgeCache;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: WorkerMetrics;
+}
+
+/** A request that may change `repository`. */
+export interface GrantedPush {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly target: PushTarget;
+  readonly caller: Caller;
+  readonly route: PushRoute;
+  readonly namespace: string | undefined;
+  readonly repository: GrantedRepository;
+  readonly received: (bytes: number) => void;
+}
+
+/** As nginx logs it: nobody is there to read it. */
+const CLIENT_GONE: Answer = { status: 499, headers: {}, body: NO_BODY };
+
+/** The pushes of one worker. */
+export class Pushes {
+  readonly #parts: PushesParts;
+  readonly #proxy: PushProxy;
+
+  constructor(parts: PushesParts) {
+    this.#parts = parts;
+    this.#proxy = new PushProxy(parts.clock);
+  }
+
+  /** Undefined where pushes are off. */
+  target(upstream: string): PushTarget | undefined {
+    return this.#parts.targets.get(upstream);
+  }
+
+  /** @throws {RegistryError} when the upstream cannot be reached, or says what must not be passed on. */
+  async answer(push: GrantedPush): Promise<Answer> {
+    const { cache, metrics } = this.#parts;
+    const { request, response, target } = push;
+    const { headers, method = '' } = request;
+    try {
+      return await answerPush(
+        { ...push, upstream: target, method, headers },
+        {
+          readable: (name) => this.#readable(push, headers.host, name),
+          send: (path, passed) =>
+            this.#proxy.send(request, response, {
+              target,
+              path,
+              headers: passed,
+              received: (bytes) => {
+                push.received(bytes);
+                metrics.pushedBytes.inc({ upstream: target.name }, bytes);
+              },
+            }),
+          changed: (notice) => cache.pushed(notice),
+        },
+      );
+    } catch (error) {
+      if (error instanceof ClientGone) return CLIENT_GONE;
+      this.#tell(target, error);
+      throw error;
+    }
+  }
+
+  /** For a mount: from where the caller may not read, there is nothing to mount. */
+  #readable(
+    { caller, namespace }: GrantedPush,
+    host: string | undefined,
+    name: RepositoryName,
+  ): GrantedRepository | undefined {
+    try {
+      return authorize(caller, selectUpstream(this.#parts.upstreams, { name, namespace, host }), 'pull');
+    } catch (error) {
+      if (error instanceof RegistryError) return undefined;
+      throw error;
+    }
+  }
+
+  /** What the upstream did wrong is the operator's to know; what the client did wrong is in its answer. */
+  #tell({ name }: PushTarget, error: unknown): void {
+    if (!(error instanceof RegistryError)) return;
+    if (error.code !== 'UNAVAILABLE' && error.code !== 'BAD_UPSTREAM') return;
+    const cause = error.cause instanceof Error ? error.cause.message : undefined;
+    this.#parts.log.warn({ upstream: name, reason: error.message, cause }, 'push failed');
+  }
+}
