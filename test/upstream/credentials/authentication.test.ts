@@ -18,7 +18,7 @@ interface Scene {
   readonly users: Record<string, string>;
   readonly options: Partial<UpstreamClientOptions>;
   /** The registry and the helper go over to another password. */
-  change(password: string): Promise<void>;
+  readonly change: (password: string) => Promise<void>;
 }
 
 async function scene(t: Test, mode: 'basic' | 'token'): Promise<Scene> {
