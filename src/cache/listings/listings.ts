@@ -5,6 +5,7 @@ import { parseTag } from '../../oci/reference.ts';
 import { parseRepositoryName } from '../../oci/repository-name.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
+import { ms, seconds } from '../../lib/brand.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import type { CacheResult, ListingAnswer, ListingQuestion } from '../keeper.ts';
 import type { RulesOf } from '../manifests/freshness.ts';
@@ -38,6 +39,10 @@ export interface ListingsParts {
   readonly events: ListingEvents;
 }
 
+/** Of the answer's deadline: what is left when the upstream was silent, for what else is known here. */
+const LAST_RESORT = seconds(2);
+const PATIENCE = ms(ANSWER_DEADLINE - LAST_RESORT);
+
 const UNKNOWN = { kind: 'unknown' } as const;
 
 /**
@@ -68,14 +73,12 @@ export class Listings {
       return this.#ask(list, question);
     });
     const stale = list.kept(rules.staleIfError);
-    const answer =
-      stale === undefined
-        ? ((await within(clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW)
-        : await within(clock, rules.deadline, asked);
-    if (answer?.kind === 'page') return found(answer.page, collapsed ? 'collapsed' : 'miss');
-    if (answer?.kind === 'unknown') return answer;
-    const shown = stale ?? (await this.#known(list));
-    return shown === undefined ? (answer ?? TOO_SLOW) : found(shown, 'stale');
+    const patience = stale === undefined ? PATIENCE : ms(Math.min(rules.deadline, PATIENCE));
+    const answer = (await within(clock, patience, asked)) ?? TOO_SLOW;
+    if (answer.kind === 'page') return found(answer.page, collapsed ? 'collapsed' : 'miss');
+    if (answer.kind === 'unknown') return answer;
+    const shown = stale ?? (await within(clock, LAST_RESORT, this.#known(list)));
+    return shown === undefined ? answer : found(shown, 'stale');
   }
 
   async #ask(list: PagedList, question: ListingQuestion): Promise<Asked> {

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { eventually } from '../../support/eventually.ts';
 import { createImage, createIndex } from '../../support/images.ts';
 import { APP, entriesOf, image, scene, settled, type Scene } from './scene.ts';
 import { digest, reference } from '../cache-site.ts';
@@ -149,6 +150,15 @@ void t.test('away: what was kept, else the tag that was pulled, else a clear no'
   await view.clock.advance(61_000);
   t.match(await settled(view.clock, view.referrers(image.digest)), { kind: 'listing', result: 'stale' });
   t.match(await settled(view.clock, view.referrers(NOBODY)), { kind: 'unavailable' });
+});
+
+void t.test('a silent upstream: refused after ten seconds, whatever is looked up besides', async (t) => {
+  const view = await scene(t);
+  view.central.on({}, { kind: 'stall' });
+  const asked = view.referrers(image.digest);
+  await eventually(() => view.central.requests() === 1);
+  await view.clock.advance(10_000);
+  t.match(await asked, { kind: 'unavailable', reason: /in time/ });
 });
 
 void t.test('away, with the tag here', async (t) => {
