@@ -65,7 +65,10 @@ export class SiblingEdges {
     const { channel, missed } = this.#parts;
     channel.listen(
       (message) => this.#receive(message),
-      () => this.#queue(missed),
+      () => {
+        this.#queue(missed);
+        void this.#tellUnsent();
+      },
     );
     void this.#beat();
   }
@@ -89,15 +92,19 @@ export class SiblingEdges {
       // A sleep rejects only when it is aborted.
       await clock.sleep(BEAT, this.#closing.signal).catch(() => undefined);
       if (this.#closing.signal.aborted) return;
-      const waiting = this.#unsent;
-      this.#unsent = [];
-      for (const announcement of waiting) await this.announce(announcement);
+      await this.#tellUnsent();
       if (!(await this.#send(undefined))) continue;
       this.#deafBeats += 1;
       if (this.#deafBeats <= DEAF_BEATS) continue;
       this.#deafBeats = 0;
       channel.rejoin();
     }
+  }
+
+  async #tellUnsent(): Promise<void> {
+    const waiting = this.#unsent;
+    this.#unsent = [];
+    for (const announcement of waiting) await this.announce(announcement);
   }
 
   async #send(announcement: Announcement | undefined): Promise<boolean> {
