@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { get, type Answer, type GetOptions } from '../support/clients.ts';
 import { startDockerd } from '../support/docker.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
 import { createImage, createIndex, pushImage, randomBlob } from '../support/images.ts';
 import { missing } from '../support/parts.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -302,7 +303,7 @@ void t.test(
     const refused = await send(`${untrusting.http}/v2/team/app/blobs/uploads/`, 'POST');
     t.equal(refused.status, 503, 'a certificate that is not trusted gets no bytes');
     t.equal(codeOf(refused), 'UNAVAILABLE');
-    const told = untrusting.logs().find(({ msg }) => msg === 'push failed');
+    const told = await eventually(() => untrusting.logs().find(({ msg }) => msg === 'push failed'));
     t.match(told, { upstream: 'far', cause: /certificate/ });
   },
 );

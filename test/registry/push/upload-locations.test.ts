@@ -194,7 +194,7 @@ void t.test('whatever an upstream says: refused, or a path of this edge that lea
         back === meant.pathname + meant.search
       );
     }),
-    { numRuns: 10_000 },
+    { numRuns: 5000 },
   );
-  t.ok(accepted > 100, `${accepted} were accepted`);
+  t.ok(accepted > 50, `${accepted} were accepted`);
 });
