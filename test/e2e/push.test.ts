@@ -17,7 +17,7 @@ const LINUX = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 
 
 function pushing(central: { readonly url: string }, workers = 2, extra: object = {}): Promise<Edge> {
   const upstreams = [{ name: 'central', url: central.url, push: true, default: true }];
-  return startEdge({ workers, config: { upstreams, ...extra } });
+  return startEdge({ workers, config: { upstreams, ...extra }, readyWithinMs: 60_000 });
 }
 
 function send(url: string, method: string, options: GetOptions = {}): Promise<Answer> {
@@ -245,7 +245,7 @@ void t.test('off: no verb gets through, to one upstream or to all', SKIP, async 
   ];
   const digest = `sha256:${'0'.repeat(64)}`;
   for (const config of [{ upstreams }, { upstreams: upstreams.slice(1) }]) {
-    await using edge = await startEdge({ workers: 1, config });
+    await using edge = await startEdge({ workers: 1, config, readyWithinMs: 60_000 });
     for (const [method, path] of [
       ['POST', 'blobs/uploads/'],
       ['POST', `blobs/uploads/?digest=${digest}`],
