@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { get, type Answer, type GetOptions } from '../support/clients.ts';
 import { startDockerd } from '../support/docker.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
 import { createImage, createIndex, pushImage, randomBlob } from '../support/images.ts';
 import { missing } from '../support/parts.ts';
 import { startRegistry } from '../support/registry.ts';
@@ -16,7 +17,7 @@ const LINUX = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 
 
 function pushing(central: { readonly url: string }, workers = 2, extra: object = {}): Promise<Edge> {
   const upstreams = [{ name: 'central', url: central.url, push: true, default: true }];
-  return startEdge({ workers, config: { upstreams, ...extra } });
+  return startEdge({ workers, config: { upstreams, ...extra }, readyWithinMs: 60_000 });
 }
 
 function send(url: string, method: string, options: GetOptions = {}): Promise<Answer> {
@@ -244,7 +245,7 @@ void t.test('off: no verb gets through, to one upstream or to all', SKIP, async 
   ];
   const digest = `sha256:${'0'.repeat(64)}`;
   for (const config of [{ upstreams }, { upstreams: upstreams.slice(1) }]) {
-    await using edge = await startEdge({ workers: 1, config });
+    await using edge = await startEdge({ workers: 1, config, readyWithinMs: 60_000 });
     for (const [method, path] of [
       ['POST', 'blobs/uploads/'],
       ['POST', `blobs/uploads/?digest=${digest}`],
@@ -302,7 +303,7 @@ void t.test(
     const refused = await send(`${untrusting.http}/v2/team/app/blobs/uploads/`, 'POST');
     t.equal(refused.status, 503, 'a certificate that is not trusted gets no bytes');
     t.equal(codeOf(refused), 'UNAVAILABLE');
-    const told = untrusting.logs().find(({ msg }) => msg === 'push failed');
+    const told = await eventually(() => untrusting.logs().find(({ msg }) => msg === 'push failed'));
     t.match(told, { upstream: 'far', cause: /certificate/ });
   },
 );

@@ -127,10 +127,11 @@ void t.test('an upstream that does not read holds the client up, and no bytes', 
   const gate = Promise.withResolvers<void>();
   let seen = 0;
   const server = createServer((message, response) => {
-    void gate.promise.then(() => {
+    const read = (): void => {
       message.on('data', (chunk: Buffer) => (seen += chunk.byteLength));
       message.once('end', () => response.writeHead(202, { location: '/v2/app/blobs/uploads/1' }).end());
-    });
+    };
+    void gate.promise.then(read);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -13,7 +13,7 @@ interface Upload {
   readonly request: IncomingMessage;
   readonly client: Socket;
   /** Resolves when the server's socket has seen so many bytes more. */
-  send(bytes: number): Promise<void>;
+  readonly send: (bytes: number) => Promise<void>;
 }
 
 /** A request whose body is under way. */

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { get, type Answer, type GetOptions } from '../support/clients.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
@@ -246,7 +248,9 @@ void t.test('no upstream: an answer at once, and a line for the operator', async
   const answer = await send('away/app/blobs/uploads/', 'POST');
   t.equal(answer.status, 503);
   t.match(errorOf(answer), { code: 'UNAVAILABLE', detail: /did not come through/ });
-  t.ok(it.edge.logs().some(({ msg, cause }) => msg === 'push failed' && /ECONNREFUSED/.test(String(cause))));
+  const told = (): boolean =>
+    it.edge.logs().some(({ msg, cause }) => msg === 'push failed' && /ECONNREFUSED/.test(String(cause)));
+  await eventually(told);
 });
 
 void t.test('an upstream that answers early, or breaks, leaves nothing hanging', async (t) => {
@@ -352,3 +356,25 @@ void t.test('a client that goes away takes its upload with it, and is logged as 
   await closed;
   await eventually(() => it.edge.logs().some(({ status }) => status === 499));
 });
+
+void t.test(
+  'headers that drip and bodies that nobody wants are cut, although pushes may take long',
+  async (t) => {
+    const port = Number(new URL(it.edge.http).port);
+    const cut = async (sent: string): Promise<string> => {
+      const socket = connect(port, '127.0.0.1');
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1')));
+      socket.on('error', () => undefined);
+      socket.write(sent);
+      await once(socket, 'close');
+      return answer;
+    };
+    const [headers, body] = await Promise.all([
+      cut('PUT /v2/app/manifests/v1 HTTP/1.1\r\nHost: e\r\nX-Drip: '),
+      cut('PUT /v2/quiet/app/manifests/v1 HTTP/1.1\r\nHost: e\r\nContent-Length: 1000\r\n\r\nabc'),
+    ]);
+    t.match(headers, /^HTTP\/1.1 408 /);
+    t.match(body, /^HTTP\/1.1 405 /);
+  },
+);

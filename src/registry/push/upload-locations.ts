@@ -119,11 +119,11 @@ export class UploadLocations {
   }
 }
 
-/** `ns` is between the client and this edge. */
+/** `ns` is between the client and this edge; everything else goes back as the registry said it. */
 function withoutNamespace(search: string): string {
   return search
     .split('&')
-    .filter((parameter) => parameter !== '' && !hasNamespace(parameter))
+    .filter((parameter) => !hasNamespace(parameter))
     .join('&');
 }
 

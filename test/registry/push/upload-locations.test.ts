@@ -165,10 +165,8 @@ void t.test('locations that lead elsewhere are refused', async (t) => {
 
 void t.test('whatever an upstream says: refused, or a path of this edge that leads back to it', async (t) => {
   const at = locations('https://central:5000');
-  const piece = fc.constantFrom(
-    ...['/', '/', 'v2', 'team', 'app', 'blobs', 'uploads', '..', '.', '~', '%2e', '%2f', '\\', '?', '#', '&'],
-    ...['ns=', '@', ':', 'https://', 'central:5000', 'evil', '\r\n', '\t', ' ', 'é', "'", '='],
-  );
+  const words = String.raw`/ / v2 team app blobs uploads .. . ~ %2e %2f \ ? # & ns= @ : https:// central:5000 evil é ' =`;
+  const piece = fc.constantFrom(...words.split(' '), '\r\n', '\t', ' ');
   const location = fc.oneof(
     fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
     fc.array(piece, { maxLength: 6 }).map((pieces) => `/v2/team/app/blobs/uploads/${pieces.join('')}`),
@@ -194,7 +192,7 @@ void t.test('whatever an upstream says: refused, or a path of this edge that lea
         back === meant.pathname + meant.search
       );
     }),
-    { numRuns: 10_000 },
+    { numRuns: 5000 },
   );
-  t.ok(accepted > 100, `${accepted} were accepted`);
+  t.ok(accepted > 50, `${accepted} were accepted`);
 });
