@@ -2,12 +2,14 @@ import { statfs } from 'node:fs/promises';
 import { Evictor } from './cache/eviction.ts';
 import { Links } from './cache/links.ts';
 import { ManifestStore } from './cache/manifests/manifest-store.ts';
+import { Pins } from './cache/pins/pins.ts';
 import type { StorageConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import { BlobFiles } from './store/blob-files.ts';
 import { blobKey, BlobIndex, type Stored } from './store/blob-index.ts';
 import type { StoreLayout } from './store/layout.ts';
 import { ManifestFiles } from './store/manifest-files.ts';
+import { PinFile } from './store/pin-file.ts';
 import type { OpenedMetadata } from './store/recovery.ts';
 
 /** The disk's side of the keeper: files, metadata, order, room. */
@@ -19,6 +21,7 @@ export interface Storage {
   readonly index: BlobIndex;
   readonly manifestFiles: ManifestFiles;
   readonly manifests: ManifestStore;
+  readonly pins: Pins;
 }
 
 /** The parts over an opened metadata store that need nobody else. */
@@ -26,6 +29,7 @@ export function openStorage(
   layout: StoreLayout,
   metadata: OpenedMetadata,
   storeFailed: (error: unknown) => void,
+  pinsSetAside: (path: string) => void,
 ): Storage {
   const { store } = metadata;
   const links = new Links(store);
@@ -39,7 +43,15 @@ export function openStorage(
     policies: [],
     notKept: (_digest, error) => storeFailed(error),
   });
-  return { layout, metadata, files: new BlobFiles(layout), links, index, manifestFiles, manifests };
+  const pins = new Pins({
+    file: new PinFile(layout),
+    manifests,
+    metadata: store,
+    index,
+    clock: systemClock,
+    setAside: pinsSetAside,
+  });
+  return { layout, metadata, files: new BlobFiles(layout), links, index, manifestFiles, manifests, pins };
 }
 
 /** Keeps what is stored within `storage.maxSize` and the file system's watermark. */

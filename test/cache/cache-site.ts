@@ -14,6 +14,8 @@ import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
 import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
+import { Pins } from '../../src/cache/pins/pins.ts';
+import { Warmer } from '../../src/cache/warm/warmer.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
@@ -26,6 +28,7 @@ import { blobKey, BlobIndex, type Stored } from '../../src/store/blob-index.ts';
 import { EmbeddedStore } from '../../src/store/embedded-store.ts';
 import { StoreLayout } from '../../src/store/layout.ts';
 import { ManifestFiles } from '../../src/store/manifest-files.ts';
+import { PinFile } from '../../src/store/pin-file.ts';
 import { UpstreamClient } from '../../src/upstream/upstream-client.ts';
 import type { Central } from '../support/central.ts';
 import { tempFolder, type Teardown } from '../support/temp.ts';
@@ -62,6 +65,8 @@ export class CacheSite {
   readonly evictor: Evictor;
   readonly core: KeeperCore;
   readonly inventory: Inventory;
+  readonly pins: Pins;
+  readonly warmer: Warmer;
   readonly records: FillRecords;
   readonly upstream: UpstreamClient;
   readonly happened: string[] = [];
@@ -137,7 +142,27 @@ export class CacheSite {
       clock,
       received,
     });
+    this.pins = new Pins({
+      file: new PinFile(this.layout),
+      manifests: this.manifests,
+      metadata: this.store,
+      index,
+      clock,
+      setAside: (path) => this.#note(`pins set aside ${path}`),
+    });
+    this.warmer = new Warmer({
+      core: this.core,
+      index,
+      pins: this.pins,
+      shelf: { manifests: this.manifests, index },
+      host: { os: 'linux', architecture: 'amd64' },
+      clock,
+      random: () => 0.5,
+      times: { tries: 3, firstPause: ms(5), growth: 2 },
+      blobEnded: (outcome) => this.#note(`warmed ${outcome}`),
+    });
     this.inventory = new Inventory({
+      pins: this.pins,
       metadata: this.store,
       manifests: this.manifests,
       links: this.links,
@@ -153,6 +178,7 @@ export class CacheSite {
     const folder = options.folder ?? tempFolder(t, 'site');
     await new StoreLayout(folder).create();
     const site = new CacheSite(folder, central, options);
+    await site.pins.load();
     await site.index.load();
     t.teardown(() => site.close());
     return site;
@@ -187,7 +213,9 @@ export class CacheSite {
   }
 
   async #end(): Promise<void> {
+    const warmed = this.warmer.stop();
     await this.blobs.stop();
+    await warmed;
     for (const { edge, session } of this.#edges) {
       edge.close();
       session.close();
