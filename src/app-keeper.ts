@@ -1,6 +1,7 @@
 import type { AuditLog } from './audit/audit-log.ts';
 import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
 import { joinSite, type SiteMembership } from './app-site.ts';
+import { Warming } from './app-warm.ts';
 import { KeeperEvents } from './app-events.ts';
 import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
@@ -52,6 +53,7 @@ export class EdgeKeeper {
   readonly metrics: KeeperMetrics;
   /** Accesses and what operators do; undefined where no record is kept. Set before the first worker serves. */
   audit: AuditLog | undefined;
+  readonly warming: Warming;
   readonly #storage: Storage;
   readonly #site: SiteStore | undefined;
   readonly #membership: SiteMembership;
@@ -87,6 +89,7 @@ export class EdgeKeeper {
       layout,
       metadata,
       (error) => keeper.#events.storeFailed(error),
+      (path) => log.error({ path }, 'the list of pins could not be read: set aside, nothing is pinned'),
       site?.store ?? metadata.store,
     );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
@@ -175,12 +178,13 @@ export class EdgeKeeper {
       received: (count) => this.metrics.upstreamBytes.inc(count),
       audit: (entries) => this.audit?.add(entries),
     });
-    const inventory = { metadata: store, manifests, links, index, files, clock };
+    const inventory = { ...storage, metadata: store, clock };
     this.inventory = new Inventory({
       ...inventory,
       purged: (selector) => site.announce({ kind: 'purge', selector }),
     });
     this.#quietInventory = new Inventory(inventory);
+    this.warming = new Warming(config, { core: this.core, storage, metrics: this.metrics, log });
     this.#announceUpstreams();
   }
 
@@ -194,6 +198,8 @@ export class EdgeKeeper {
     const startedAt = performance.now();
     const { index, layout, metadata } = this.#storage;
     const leftFills = this.#leftFills;
+    // Eviction starts with the index: by then it has to know what it may not take.
+    await this.#storage.pins.load();
     await index.load();
     const { added, dropped } = await reconcile(layout, index);
     if (!metadata.store.complete) await this.#restoreManifests();
@@ -213,6 +219,7 @@ export class EdgeKeeper {
     this.#housekeeping = setInterval(() => void this.#keepHouse(), HOUSEKEEPING_MS).unref();
     if (leftFills.length > 0) this.#log.info({ fills: leftFills.length }, 'resuming unfinished fills');
     await this.#blobs.resume(leftFills);
+    this.warming.start();
   }
 
   /** Ends fills (their partial files stay), writes what is pending, and closes the store. */
@@ -220,7 +227,9 @@ export class EdgeKeeper {
     this.#stopped = true;
     clearInterval(this.#housekeeping);
     await this.#membership.close();
+    const warmed = this.warming.stop();
     await this.#blobs.stop();
+    await warmed;
     await this.audit?.close();
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
@@ -263,6 +272,7 @@ export class EdgeKeeper {
     try {
       await this.#storage.index.flush();
       if (!this.#stopped) await this.#evictor.settle();
+      this.warming.watchPins();
     } catch (err) {
       this.#log.warn({ err }, 'housekeeping failed');
     }

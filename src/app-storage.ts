@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { Evictor, type Filesystem } from './cache/eviction.ts';
 import { Links } from './cache/links.ts';
 import { ManifestStore } from './cache/manifests/manifest-store.ts';
+import { Pins } from './cache/pins/pins.ts';
 import type { StorageConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import { BlobFiles } from './store/blob-files.ts';
@@ -9,6 +10,7 @@ import { blobKey, BlobIndex, type Stored } from './store/blob-index.ts';
 import type { StoreLayout } from './store/layout.ts';
 import { ManifestFiles } from './store/manifest-files.ts';
 import type { MetadataStore } from './store/metadata-store.ts';
+import { PinFile } from './store/pin-file.ts';
 import type { OpenedMetadata } from './store/recovery.ts';
 
 /** The disk's side of the keeper: files, metadata, order, room. */
@@ -25,6 +27,7 @@ export interface Storage {
   readonly manifests: ManifestStore;
   /** As `links` and `manifests`, of this host alone: what has no room here may well stay elsewhere. */
   readonly evictable: { readonly links: Links; readonly manifests: ManifestStore };
+  readonly pins: Pins;
 }
 
 /** The parts over an opened metadata store that need nobody else. */
@@ -32,6 +35,7 @@ export function openStorage(
   layout: StoreLayout,
   metadata: OpenedMetadata,
   storeFailed: (error: unknown) => void,
+  pinsSetAside: (path: string) => void,
   store: MetadataStore = metadata.store,
 ): Storage {
   const local = metadata.store;
@@ -51,7 +55,16 @@ export function openStorage(
     return { links, manifests };
   };
   const files = new BlobFiles(layout);
-  return { layout, metadata, store, files, index, manifestFiles, ...over(store), evictable: over(local) };
+  const shared = over(store);
+  const pins = new Pins({
+    file: new PinFile(layout),
+    manifests: shared.manifests,
+    metadata: store,
+    index,
+    clock: systemClock,
+    setAside: pinsSetAside,
+  });
+  return { layout, metadata, store, files, index, manifestFiles, ...shared, evictable: over(local), pins };
 }
 
 /** @throws what the disk says when it cannot be asked. */

@@ -1,14 +1,16 @@
 import type { Clock } from '../lib/clock.ts';
 import { ManifestError, parseManifest, type Manifest } from '../oci/manifest.ts';
 import type { Digest } from '../oci/digest.ts';
+import { imageText } from '../oci/image-reference.ts';
 import { parseTag, type Tag } from '../oci/reference.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
 import { repositoryKey, type RepositoryRef } from '../oci/repository-ref.ts';
-import { blobKey, type BlobIndex } from '../store/blob-index.ts';
+import { blobKey, manifestKey, type BlobIndex } from '../store/blob-index.ts';
 import type { BlobFiles } from '../store/blob-files.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { decodeTag, tagKey } from './manifests/freshness.ts';
 import type { Links } from './links.ts';
+import { PinnedError, type Pins } from './pins/pins.ts';
 import { decodeManifest, type ManifestEntry, type ManifestStore } from './manifests/manifest-store.ts';
 
 export interface InventoryParts {
@@ -20,6 +22,7 @@ export interface InventoryParts {
   readonly clock: Clock;
   /** After a purge, for whoever else has to know. */
   readonly purged?: (selector: PurgeSelector) => Promise<void>;
+  readonly pins: Pins;
 }
 
 /** A tag and what is here of it. */
@@ -32,6 +35,8 @@ export interface CachedImage {
   readonly bytes: number;
   /** Seconds since the upstream's last word on the tag. */
   readonly checkedSecondsAgo: number;
+  /** It is never evicted. */
+  readonly pinned: boolean;
 }
 
 export interface CacheStats {
@@ -39,6 +44,9 @@ export interface CacheStats {
   readonly bytes: number;
   readonly tags: number;
   readonly manifests: number;
+  /** Of what is never evicted. */
+  readonly pinnedBytes: number;
+  readonly pins: number;
   /** False while the order of the last run is still being read. */
   readonly indexLoaded: boolean;
 }
@@ -65,6 +73,7 @@ export class Inventory {
 
   async images(): Promise<CachedImage[]> {
     const images: CachedImage[] = [];
+    await this.#parts.pins.load();
     const now = this.#parts.clock.now();
     for await (const { repository, tag, digest, checkedAt } of this.#tags()) {
       const closure = await this.#closure(digest);
@@ -78,13 +87,15 @@ export class Inventory {
           0,
         ),
         checkedSecondsAgo: Math.max(0, Math.round((now - checkedAt) / 1000)),
+        pinned: this.#parts.index.isPinned(manifestKey(digest)),
       });
     }
     return images;
   }
 
   async stats(): Promise<CacheStats> {
-    const { index, metadata } = this.#parts;
+    const { index, metadata, pins } = this.#parts;
+    const pinned = await pins.all();
     const count = async (table: 'tags' | 'manifests'): Promise<number> => {
       let entries = 0;
       for await (const _ of metadata.entries(table, '')) entries += 1;
@@ -95,12 +106,18 @@ export class Inventory {
       bytes: index.bytes,
       tags: await count('tags'),
       manifests: await count('manifests'),
+      pinnedBytes: index.pinnedBytes,
+      pins: pinned.length,
       indexLoaded: index.loaded,
     };
   }
 
-  /** Takes out what is selected; blobs that another image here still names stay. */
-  async purge(selector: PurgeSelector): Promise<PurgeResult> {
+  /**
+   * Takes out what is selected; blobs that another image here still names stay, and so does what a pin protects.
+   * `force` takes out pinned images, too, and their pins. @throws {PinnedError} without it, before anything is gone.
+   */
+  async purge(selector: PurgeSelector, force = false): Promise<PurgeResult> {
+    await this.#unpin(selector, force);
     const result = await this.#takeOut(selector);
     await this.#parts.purged?.(selector);
     return result;
@@ -124,6 +141,19 @@ export class Inventory {
     return { tags: going.length, ...(await this.#purgeManifests(gone)) };
   }
 
+  async #unpin(selector: PurgeSelector, force: boolean): Promise<void> {
+    const { pins } = this.#parts;
+    const pinned = (await pins.all())
+      .map(({ image }) => image)
+      .filter(({ repository, reference }) =>
+        reference.kind === 'tag'
+          ? selects(selector, repository, reference.tag)
+          : selector.kind !== 'tag' && selects(selector, repository, undefined),
+      );
+    if (pinned.length > 0 && !force) throw new PinnedError(pinned.map(imageText));
+    for (const image of pinned) await pins.remove(image);
+  }
+
   async #purgeAll(): Promise<Omit<PurgeResult, 'tags'>> {
     let manifests = 0;
     let blobs = 0;
@@ -145,7 +175,10 @@ export class Inventory {
     for await (const { digest } of this.#tags()) {
       for (const manifest of (await this.#closure(digest)).manifests) stillTagged.add(manifest);
     }
-    const gone = new Set([...chosen].filter((digest) => !stillTagged.has(digest)));
+    const { index } = this.#parts;
+    const gone = new Set(
+      [...chosen].filter((digest) => !stillTagged.has(digest) && !index.isPinned(manifestKey(digest))),
+    );
     const blobs = new Set<Digest>();
     for (const digest of gone) for (const blob of (await this.#closure(digest)).blobs) blobs.add(blob);
     for await (const [key, value] of this.#parts.metadata.entries('manifests', '')) {
@@ -203,7 +236,7 @@ export class Inventory {
   }
 }
 
-function selects(selector: PurgeSelector, repository: RepositoryRef, tag: Tag): boolean {
+function selects(selector: PurgeSelector, repository: RepositoryRef, tag: Tag | undefined): boolean {
   if (selector.kind === 'all') return true;
   if (repositoryKey(selector.repository) !== repositoryKey(repository)) return false;
   return selector.kind === 'repository' || selector.tag === tag;

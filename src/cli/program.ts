@@ -1,4 +1,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
+import { CommandRefused } from '../admin/control-client.ts';
+import { NotStoredError } from '../cache/pins/pin-stored.ts';
+import { PinnedError } from '../cache/pins/pins.ts';
 import { WriteError } from '../client-files/write-files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
@@ -10,6 +13,8 @@ import { check } from './check.ts';
 import { health } from './health.ts';
 import { clientConfig, CLIENTS, type Client, type ClientConfigOptions } from './client-config.ts';
 import { serve } from './serve.ts';
+import { cachePin, cachePins, cacheUnpin } from './warm/pins.ts';
+import { warm, type WarmOptions } from './warm/warm.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
 import { version } from './version.ts';
@@ -39,6 +44,9 @@ function createProgram(): Command {
     .description('ask the edge that runs on this configuration whether it serves: exit 0 or 1')
     .action((options: EdgeOptions) => health(options));
   addClientConfig(program.command('client-config'));
+  withStorageOptions(withPlatform(program.command('warm <images...>')))
+    .description('have the running edge fetch images before anybody asks for them')
+    .action((images: string[], options: WarmOptions) => warm(images, options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   program
@@ -81,7 +89,20 @@ function addCacheCommands(cache: Command): void {
   withStorageOptions(cache.command('purge [images...]'))
     .description('take images (REPOSITORY or REPOSITORY:TAG) out of the cache; shared blobs stay')
     .option('--all', 'take out everything')
-    .action((images: string[], options: EdgeOptions & { all?: boolean }) => cachePurge(images, options));
+    .option('--force', 'pinned images, too')
+    .action((images: string[], options: EdgeOptions & { all?: boolean; force?: boolean }) =>
+      cachePurge(images, options),
+    );
+  withStorageOptions(withPlatform(cache.command('pin <images...>')))
+    .description('keep images for good; a running edge fetches what is missing first')
+    .action((images: string[], options: WarmOptions) => cachePin(images, options));
+  withStorageOptions(cache.command('unpin <images...>'))
+    .description('let images go when room is needed, as all others')
+    .action((images: string[], options: EdgeOptions) => cacheUnpin(images, options));
+  withStorageOptions(cache.command('pins'))
+    .description('list the pinned images, and whether they are whole')
+    .option('--json', 'print JSON')
+    .action((options: EdgeOptions & { json?: boolean }) => cachePins(options));
 }
 
 function addCertsCommands(certs: Command): void {
@@ -96,6 +117,14 @@ function addCertsCommands(certs: Command): void {
     .description('names, validity and fingerprints of the certificates')
     .addOption(config)
     .action((options: EdgeOptions) => certsShow(options));
+}
+
+function withPlatform(command: Command): Command {
+  const platforms = new Option(
+    '--platform <platforms>',
+    'linux/amd64,linux/arm64/v8,... or all; what this host would pull unless given',
+  );
+  return command.addOption(platforms.argParser((text) => text.split(',')));
 }
 
 function withStorageOptions(command: Command): Command {
@@ -115,6 +144,9 @@ function withEdgeOptions(command: Command): Command {
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
 }
 
+/** Their messages say what to do. */
+const FOR_OPERATORS = [StartError, CertificateError, CommandRefused, PinnedError, NotStoredError, WriteError];
+
 /** Says what went wrong, without a stack where the message is for the operator; returns the exit code. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -122,7 +154,11 @@ function report(error: unknown): number {
     console.error(error.message);
     return 2;
   }
-  if (error instanceof StartError || error instanceof CertificateError || error instanceof WriteError) {
+  if (error instanceof CommandRefused && error.usage) {
+    console.error(error.message);
+    return 2;
+  }
+  if (FOR_OPERATORS.some((kind) => error instanceof kind) && error instanceof Error) {
     console.error(`pierhead: ${error.message}`);
     return 1;
   }

@@ -8,7 +8,8 @@ import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
 import { completeRedis } from './redis.ts';
 import { configSchema, type FileConfig } from './schema.ts';
 import { whyUnreadable, type Surroundings } from './secrets.ts';
-import { completeUpstreams } from './upstreams.ts';
+import { completeUpstreams, upstreamNames } from './upstreams.ts';
+import { completeWarm } from './warm.ts';
 import { readYaml } from './yaml.ts';
 
 export interface ConfigSources {
@@ -53,9 +54,12 @@ export function loadConfig(sources: ConfigSources): Config {
   const listeners = listen === undefined ? undefined : overridden(listen, read.overrides);
   if (listeners !== undefined) problems.push(...listenerProblems(listeners, flags));
 
-  if (!parsed.success || listeners === undefined || problems.length > 0)
-    throw new ConfigError(problems, file);
-  return complete(parsed.data, listeners, read.overrides, surroundings);
+  const config =
+    parsed.success && listeners !== undefined
+      ? complete(parsed.data, listeners, read.overrides, surroundings, problems)
+      : undefined;
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems, file);
+  return config;
 }
 
 interface WrittenConfig {
@@ -136,26 +140,32 @@ function listenerProblems(listen: ListenConfig, flags: Flags): Problem[] {
   return problems;
 }
 
+/** What can only be checked against other keys adds to `problems`. */
 function complete(
   parsed: FileConfig,
   listen: ListenConfig,
   overrides: Overrides,
   surroundings: Surroundings,
+  problems: Problem[],
 ): Config {
   const { tls, storage, freshness, access, audit, log } = parsed;
+  const upstreams = completeUpstreams(parsed.upstreams, {
+    ...surroundings,
+    freshness,
+    overridingUrl: overrides.upstreamUrl,
+  });
+  const warm = completeWarm(parsed.warm, upstreamNames(upstreams));
+  problems.push(...warm.problems);
   return {
     listen,
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     redis: completeRedis(parsed.redis, overrides.redis),
-    upstreams: completeUpstreams(parsed.upstreams, {
-      ...surroundings,
-      freshness,
-      overridingUrl: overrides.upstreamUrl,
-    }),
+    upstreams,
     access: { allow: access.allow, deny: access.deny },
     audit,
+    warm: warm.schedules,
     log: { level: overrides.logLevel ?? log.level },
   };
 }

@@ -16,10 +16,10 @@ export interface Stored {
 
 interface Entry {
   readonly size: number;
-  pinned: boolean;
   lastUsed: number;
 }
 
+/** The last byte is spare: older records hold something there. */
 const RECORD_BYTES = 17;
 const LOAD_SLICE = 5000;
 
@@ -39,6 +39,7 @@ export class BlobIndex {
   readonly #removedEarly = new Set<IndexKey>();
   readonly #usedEarly = new Map<IndexKey, number>();
   #loaded = false;
+  #pinned: ReadonlySet<IndexKey> = new Set();
 
   constructor(records: LocalRecords, clock: Clock) {
     this.#records = records;
@@ -67,12 +68,7 @@ export class BlobIndex {
   }
 
   async add(key: IndexKey, size: number): Promise<void> {
-    const known = this.#entries.peek(key);
-    const entry: Entry = {
-      size: Math.max(1, size),
-      pinned: known?.pinned ?? false,
-      lastUsed: this.#clock.now(),
-    };
+    const entry: Entry = { size: Math.max(1, size), lastUsed: this.#clock.now() };
     this.#entries.set(key, entry);
     await this.#records.put(key, encode(entry));
   }
@@ -89,12 +85,23 @@ export class BlobIndex {
     }
   }
 
-  async pin(key: IndexKey, pinned: boolean): Promise<boolean> {
-    const entry = this.#entries.peek(key);
-    if (entry === undefined) return false;
-    entry.pinned = pinned;
-    await this.#records.put(key, encode(entry));
-    return true;
+  /**
+   * These and no others are never offered for eviction, whether they are here already or come later. Not kept: who
+   * says what is pinned (`cache/pins`) says it again at each start, before {@link load}.
+   */
+  pinOnly(keys: ReadonlySet<IndexKey>): void {
+    this.#pinned = keys;
+  }
+
+  isPinned(key: IndexKey): boolean {
+    return this.#pinned.has(key);
+  }
+
+  /** Of what is pinned and here. */
+  get pinnedBytes(): number {
+    let sum = 0;
+    for (const key of this.#pinned) sum += this.sizeOf(key) ?? 0;
+    return sum;
   }
 
   async remove(key: IndexKey): Promise<void> {
@@ -108,13 +115,13 @@ export class BlobIndex {
   *evictable(): Iterable<readonly [IndexKey, Stored]> {
     for (const key of this.#entries.rkeys()) {
       const entry = this.#entries.peek(key);
-      if (entry !== undefined && !entry.pinned) yield [key, describe(key, entry)];
+      if (entry !== undefined && !this.#pinned.has(key)) yield [key, describe(key, entry)];
     }
   }
 
   *all(): Iterable<Stored & { readonly lastUsed: number; readonly pinned: boolean }> {
     for (const [key, entry] of this.#entries.entries()) {
-      yield { ...describe(key, entry), lastUsed: entry.lastUsed, pinned: entry.pinned };
+      yield { ...describe(key, entry), lastUsed: entry.lastUsed, pinned: this.#pinned.has(key) };
     }
   }
 
@@ -151,12 +158,7 @@ export class BlobIndex {
     const since = this.#entries;
     for (const key of since.rkeys()) {
       const entry = since.peek(key);
-      if (entry === undefined) continue;
-      if (loaded.peek(key)?.pinned === true) {
-        entry.pinned = true;
-        this.#dirty.add(key);
-      }
-      loaded.set(key, entry);
+      if (entry !== undefined) loaded.set(key, entry);
     }
   }
 
@@ -188,10 +190,9 @@ function isIndexKey(key: string): boolean {
 }
 
 function encode(entry: Entry): Uint8Array {
-  const record = Buffer.allocUnsafe(RECORD_BYTES);
+  const record = Buffer.alloc(RECORD_BYTES);
   record.writeDoubleLE(entry.size, 0);
   record.writeDoubleLE(entry.lastUsed, 8);
-  record.writeUInt8(entry.pinned ? 1 : 0, 16);
   return record;
 }
 
@@ -201,7 +202,7 @@ function decode(value: Uint8Array): Entry | undefined {
   const size = record.readDoubleLE(0);
   const lastUsed = record.readDoubleLE(8);
   if (!Number.isSafeInteger(size) || size < 1 || !Number.isFinite(lastUsed)) return undefined;
-  return { size, lastUsed, pinned: record.readUInt8(16) === 1 };
+  return { size, lastUsed };
 }
 
 function nextTurn(): Promise<void> {

@@ -20,6 +20,8 @@ export class StoreLayout {
   readonly controlSocket: string;
   /** 32 random bytes that tokens are sealed under; never leaves this host. */
   readonly sealingKey: string;
+  /** Which images an operator wants kept: said once and derived from nothing, so it stands outside of `meta/`. */
+  readonly pins: string;
 
   constructor(storagePath: string) {
     this.root = join(storagePath, VERSION);
@@ -31,6 +33,7 @@ export class StoreLayout {
     this.runningMarker = join(this.root, 'running');
     this.controlSocket = join(this.root, 'control.sock');
     this.sealingKey = join(this.root, 'sealing.key');
+    this.pins = join(this.root, 'pins.json');
   }
 
   /** @throws the file system's error when a folder cannot be made. */

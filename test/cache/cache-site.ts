@@ -17,6 +17,8 @@ import { NegativeCache } from '../../src/cache/negative-cache.ts';
 import { ALONE, type Site } from '../../src/cache/site/site.ts';
 import { tokenRecords } from '../../src/cache/token-records.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
+import { Pins } from '../../src/cache/pins/pins.ts';
+import { Warmer } from '../../src/cache/warm/warmer.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
@@ -30,6 +32,7 @@ import { EmbeddedStore } from '../../src/store/embedded-store.ts';
 import { StoreLayout } from '../../src/store/layout.ts';
 import type { MetadataStore } from '../../src/store/metadata-store.ts';
 import { ManifestFiles } from '../../src/store/manifest-files.ts';
+import { PinFile } from '../../src/store/pin-file.ts';
 import { UpstreamClient } from '../../src/upstream/upstream-client.ts';
 import type { Central } from '../support/central.ts';
 import { tempFolder, type Teardown } from '../support/temp.ts';
@@ -77,6 +80,8 @@ export class CacheSite {
   readonly manifestCache: ManifestCache;
   readonly core: KeeperCore;
   readonly inventory: Inventory;
+  readonly pins: Pins;
+  readonly warmer: Warmer;
   readonly records: FillRecords;
   readonly upstream: UpstreamClient;
   readonly happened: string[] = [];
@@ -170,7 +175,27 @@ export class CacheSite {
       received,
       audit: () => undefined,
     });
+    this.pins = new Pins({
+      file: new PinFile(this.layout),
+      manifests: this.manifests,
+      metadata: this.store,
+      index,
+      clock,
+      setAside: (path) => this.#note(`pins set aside ${path}`),
+    });
+    this.warmer = new Warmer({
+      core: this.core,
+      index,
+      pins: this.pins,
+      shelf: { manifests: this.manifests, index },
+      host: { os: 'linux', architecture: 'amd64' },
+      clock,
+      random: () => 0.5,
+      times: { tries: 3, firstPause: ms(5), growth: 2 },
+      blobEnded: (outcome) => this.#note(`warmed ${outcome}`),
+    });
     this.inventory = new Inventory({
+      pins: this.pins,
       metadata: store,
       manifests: this.manifests,
       links: this.links,
@@ -186,6 +211,7 @@ export class CacheSite {
     const folder = options.folder ?? tempFolder(t, 'site');
     await new StoreLayout(folder).create();
     const site = new CacheSite(folder, central, options);
+    await site.pins.load();
     await site.index.load();
     t.teardown(() => site.close());
     return site;
@@ -220,7 +246,9 @@ export class CacheSite {
   }
 
   async #end(): Promise<void> {
+    const warmed = this.warmer.stop();
     await this.blobs.stop();
+    await warmed;
     for (const { edge, session } of this.#edges) {
       edge.close();
       session.close();

@@ -88,13 +88,16 @@ void t.test('what is pinned is never offered', async (t) => {
   const clock = new FakeClock();
   const index = await started(records(t), clock);
   await addAll(index, clock, 'abc');
-  t.equal(await index.pin(key('a'), true), true);
-  t.equal(await index.pin(key('z'), true), false);
+  index.pinOnly(new Set([key('a'), key('d')]));
   t.equal(evictable(index), 'bc');
+  t.equal(index.pinnedBytes, 10, 'what is not here yet has no bytes');
   await index.add(key('a'), 12);
-  t.equal(evictable(index), 'bc', 'fetched again, it is still pinned');
-  t.equal(await index.pin(key('a'), false), true);
-  t.equal(evictable(index), 'bca');
+  await index.add(key('d'), 7);
+  t.equal(evictable(index), 'bc', 'pinned when it comes, and when it is fetched again');
+  t.equal(index.pinnedBytes, 19);
+  t.ok(index.isPinned(key('d')));
+  index.pinOnly(new Set([key('b')]));
+  t.equal(evictable(index), 'cad');
 });
 
 void t.test('removing while looking loses nobody', async (t) => {
@@ -110,32 +113,35 @@ void t.test('removing while looking loses nobody', async (t) => {
   t.equal(index.bytes, 0);
 });
 
-void t.test('a restart keeps order, sizes and pins', async (t) => {
-  const clock = new FakeClock();
-  const kept = records(t);
-  const first = await started(kept, clock);
-  await addAll(first, clock, 'abcdef');
-  await first.pin(key('c'), true);
-  await first.remove(key('e'));
-  await clock.advance(1000);
-  first.touch(key('a'));
-  await first.flush();
-  await clock.advance(1000);
-  first.touch(key('b'));
-  const second = new BlobIndex(kept, clock);
-  t.equal(second.loaded, false);
-  t.equal(second.count, 0);
-  await second.load();
-  t.equal(second.loaded, true);
-  t.equal(evictable(second), 'bdfa', 'the use of b was never flushed');
-  t.equal(second.bytes, 50);
-  t.strictSame(
-    Array.from(second.all())
-      .filter(({ pinned }) => pinned)
-      .map(({ digest }) => NAMES.get(digest)),
-    ['c'],
-  );
-});
+void t.test(
+  'a restart keeps order and sizes, and what is pinned before the load stays out of it',
+  async (t) => {
+    const clock = new FakeClock();
+    const kept = records(t);
+    const first = await started(kept, clock);
+    await addAll(first, clock, 'abcdef');
+    await first.remove(key('e'));
+    await clock.advance(1000);
+    first.touch(key('a'));
+    await first.flush();
+    await clock.advance(1000);
+    first.touch(key('b'));
+    const second = new BlobIndex(kept, clock);
+    t.equal(second.loaded, false);
+    t.equal(second.count, 0);
+    second.pinOnly(new Set([key('c')]));
+    await second.load();
+    t.equal(second.loaded, true);
+    t.equal(evictable(second), 'bdfa', 'the use of b was never flushed');
+    t.equal(second.bytes, 50);
+    t.strictSame(
+      Array.from(second.all())
+        .filter(({ pinned }) => pinned)
+        .map(({ digest }) => NAMES.get(digest)),
+      ['c'],
+    );
+  },
+);
 
 void t.test('a flush writes each use once', async (t) => {
   const clock = new FakeClock();
@@ -167,7 +173,6 @@ void t.test('what happens during a load is newer than what is loaded', async (t)
   const kept = records(t);
   const first = await started(kept, clock);
   await addAll(first, clock, 'abcdefh');
-  await first.pin(key('a'), true);
   await clock.advance(1000);
   let during: Promise<unknown> = Promise.resolve();
   const index: BlobIndex = new BlobIndex(
@@ -188,6 +193,7 @@ void t.test('what happens during a load is newer than what is loaded', async (t)
     }),
     clock,
   );
+  index.pinOnly(new Set([key('a')]));
   await Promise.all([index.load(), index.remove(key('d')), index.add(key('d'), 11)]);
   await during;
   t.equal(index.has(key('b')), false, 'removed during the load, it does not come back');
@@ -197,7 +203,6 @@ void t.test('what happens during a load is newer than what is loaded', async (t)
   const again = await started(kept, clock);
   t.equal(again.has(key('b')), false);
   t.equal(again.bytes, index.bytes);
-  t.equal(evictable(again).includes('a'), false, 'the pin outlives the load');
 });
 
 void t.test('damaged records are passed over', async (t) => {
@@ -240,14 +245,15 @@ void t.test('the same as a sorted list, whatever is done, also after a restart',
       const clock = new FakeClock();
       const kept = memoryRecords();
       let index = await started(kept, clock);
-      let model: { name: string; size: number; pinned: boolean }[] = [];
+      let model: { name: string; size: number }[] = [];
+      let pins = new Set<string>();
       for (const [verb, name, size] of steps) {
         await clock.advance(1);
         const known = model.find((entry) => entry.name === name);
         const others = model.filter((entry) => entry !== known);
         if (verb === 'add') {
           await index.add(key(name), size);
-          model = [...others, { name, size: Math.max(1, size), pinned: known?.pinned ?? false }];
+          model = [...others, { name, size: Math.max(1, size) }];
         } else if (verb === 'touch') {
           index.touch(key(name));
           if (known !== undefined) model = [...others, known];
@@ -257,12 +263,14 @@ void t.test('the same as a sorted list, whatever is done, also after a restart',
         } else if (verb === 'restart') {
           await index.flush();
           index = await started(kept, clock);
+          pins = new Set();
         } else {
-          await index.pin(key(name), verb === 'pin');
-          if (known !== undefined) known.pinned = verb === 'pin';
+          if (verb === 'pin') pins.add(name);
+          else pins.delete(name);
+          index.pinOnly(new Set([...pins].map((pinned) => key(pinned))));
         }
       }
-      const unpinned = model.filter(({ pinned }) => !pinned).map(({ name }) => name);
+      const unpinned = model.filter(({ name }) => !pins.has(name)).map(({ name }) => name);
       const bytes = model.reduce((sum, { size }) => sum + size, 0);
       return evictable(index) === unpinned.join('') && index.bytes === bytes && index.count === model.length;
     }),

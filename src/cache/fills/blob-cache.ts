@@ -163,6 +163,11 @@ export class BlobCache {
     return (fill?.id === fillId ? fill : this.#detached.get(fillId))?.progress;
   }
 
+  /** Resolves when no fill of this digest is in the books: what was fetched is indexed by then. */
+  async over(digest: Digest): Promise<void> {
+    await this.#running.get(digest)?.over;
+  }
+
   /** Goes on with what an earlier run left, in the background. */
   async resume(left: readonly BlobQuestion[]): Promise<void> {
     for (const question of left)
