@@ -139,7 +139,7 @@ function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides
   const { tls, storage, freshness, access, log } = parsed;
   return {
     listen,
-    tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
+    tls,
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     freshness,

@@ -18,13 +18,23 @@ import {
   DEFAULT_STORAGE,
   DEFAULT_TLS,
 } from './defaults.ts';
-import { choiceField, field, listOf, scalarField, section, textField, unavailable } from './fields.ts';
+import {
+  booleanField,
+  choiceField,
+  field,
+  listOf,
+  scalarField,
+  section,
+  textField,
+  unavailable,
+} from './fields.ts';
 import { refusal } from './problem.ts';
 import type { Surroundings } from './secrets.ts';
 import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from './units.ts';
 import { upstreamsSchema } from './upstreams.ts';
 
 export const MAX_WORKERS = 64;
+const MAX_CERTIFICATES = 100;
 export const WORKERS_FORM = `auto, or a whole number from 1 to ${MAX_WORKERS}`;
 export const PATH_FORM = 'a path';
 // Beyond 2^31 ms a timer of Node fires at once; an hour is longer than any client waits.
@@ -80,7 +90,10 @@ function tlsSchema({ folder }: Surroundings) {
     names: listOf(textField(parseCertificateName, CERTIFICATE_NAME_FORM), 'the names the certificate is for')
       .min(1, { error: 'is empty; takes at least one name' })
       .default([...DEFAULT_TLS.names]),
-    autoRotate: unavailable(false),
+    autoRotate: booleanField().default(DEFAULT_TLS.autoRotate),
+    certificates: listOf(section({ cert: path, key: path }), 'further pairs, each with cert and key')
+      .max(MAX_CERTIFICATES, { error: `is too long; takes at most ${MAX_CERTIFICATES} pairs` })
+      .default([]),
   });
 }
 
