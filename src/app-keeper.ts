@@ -11,7 +11,7 @@ import { Listings } from './cache/listings.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import { tokenRecords } from './cache/token-records.ts';
-import type { Config } from './config/config.ts';
+import type { Config, FreshnessConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Log } from './observe/log.ts';
 import { KeeperMetrics } from './observe/metrics.ts';
@@ -45,6 +45,10 @@ export class EdgeKeeper {
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #evictor: Evictor;
+  readonly #negative: NegativeCache;
+  /** In force now: {@link reload} changes what stands in it. */
+  readonly #freshness: FreshnessConfig;
+  #maxBytes: number;
   readonly #blobs: BlobCache;
   #housekeeping: NodeJS.Timeout | undefined;
   readonly #leftFills: readonly BlobQuestion[];
@@ -86,11 +90,14 @@ export class EdgeKeeper {
     this.#storage = storage;
     this.#log = log;
     this.#leftFills = parts.leftFills;
+    this.#freshness = { ...config.freshness };
+    this.#negative = new NegativeCache(clock, config.freshness.negative);
+    this.#maxBytes = config.storage.maxSize;
     this.metrics = new KeeperMetrics('keeper', {
       fillsRunning: () => this.#blobs.fillsRunning,
       storedBytes: () => index.bytes,
       storedObjects: () => index.count,
-      maxBytes: config.storage.maxSize,
+      maxBytes: () => this.#maxBytes,
       workers: parts.workers,
     });
     const events = new KeeperEvents(this.metrics, log);
@@ -106,7 +113,7 @@ export class EdgeKeeper {
     const shared = {
       upstreams: this.#upstreams,
       links,
-      negative: new NegativeCache(clock, config.freshness.negative),
+      negative: this.#negative,
       clock,
     };
     this.#blobs = new BlobCache({
@@ -125,7 +132,7 @@ export class EdgeKeeper {
         ...shared,
         manifests,
         metadata: metadata.store,
-        rules: config.freshness,
+        rules: this.#freshness,
         events: events.manifests(),
       }),
       listings: new Listings(this.#upstreams),
@@ -140,6 +147,15 @@ export class EdgeKeeper {
   /** For a worker in this process. */
   get localMetadata(): LocalMetadata {
     return this.#storage.metadata.store;
+  }
+
+  /** All that can change while the edge serves: freshness and limits. Blobs over a new limit go with the next housekeeping. */
+  reload({ freshness, storage, log }: Config): void {
+    Object.assign(this.#freshness, freshness);
+    this.#negative.keepFor(freshness.negative);
+    this.#maxBytes = storage.maxSize;
+    this.#evictor.limit({ maxBytes: storage.maxSize, highWatermark: storage.highWatermark });
+    this.#log.level = log.level;
   }
 
   /** What can wait until clients are served: the index, the files it does not know, fills left by the last run. */

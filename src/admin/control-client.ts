@@ -1,13 +1,18 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import type { CachedImage, CacheStats, PurgeResult, PurgeSelector } from '../cache/inventory.ts';
-import { CONTROL_PATHS } from './control-protocol.ts';
+import { CONTROL_PATHS, type ReloadControl, type ReloadReport } from './control-protocol.ts';
 
 /** The three commands, whoever carries them out. */
 export interface CacheControl {
   images(): Promise<CachedImage[]>;
   stats(): Promise<CacheStats>;
   purge(selector: PurgeSelector): Promise<PurgeResult>;
+}
+
+/** The edge did not do it; the message says why, and is for the operator. */
+export class EdgeRefused extends Error {
+  override readonly name = 'EdgeRefused';
 }
 
 /** Whether a keeper listens on this control socket. */
@@ -32,7 +37,14 @@ export function controlOf(path: string): CacheControl {
   };
 }
 
-/** Both ends are of one build: an answer has the shape of its question. @throws what the edge said. */
+export function reloadsOf(path: string): ReloadControl {
+  return {
+    reload: () => ask(path, 'POST', CONTROL_PATHS.reload) as Promise<ReloadReport>,
+    reloadCertificates: () => ask(path, 'POST', CONTROL_PATHS.reloadCertificates) as Promise<ReloadReport>,
+  };
+}
+
+/** Both ends are of one build: an answer has the shape of its question. @throws {EdgeRefused} with what the edge said. */
 function ask(socketPath: string, method: string, path: string, body?: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const sent = request(
@@ -44,7 +56,7 @@ function ask(socketPath: string, method: string, path: string, body?: unknown): 
         response.on('end', () => {
           const content: unknown = JSON.parse(Buffer.concat(chunks).toString());
           if (response.statusCode === 200) resolve(content);
-          else reject(new Error(errorIn(content)));
+          else reject(new EdgeRefused(errorIn(content)));
         });
       },
     );

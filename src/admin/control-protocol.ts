@@ -2,7 +2,29 @@ import type { PurgeSelector } from '../cache/inventory.ts';
 import { parseTag } from '../oci/reference.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
 
-export const CONTROL_PATHS = { images: '/images', stats: '/stats', purge: '/purge' } as const;
+export const CONTROL_PATHS = {
+  images: '/images',
+  stats: '/stats',
+  purge: '/purge',
+  reload: '/reload',
+  reloadCertificates: '/reload/certificates',
+} as const;
+
+/** What a reload has done. */
+export interface ReloadReport {
+  /** Keys of the configuration that have another value now. */
+  readonly changed: readonly string[];
+  /** Keys that have another value in the file, which comes into force with a restart. */
+  readonly needRestart: readonly string[];
+  /** Other certificates are served than before. */
+  readonly newCertificates: boolean;
+}
+
+/** What may be asked of an edge that runs. Both reject with a reason for the operator, and have changed nothing then. */
+export interface ReloadControl {
+  reload(): Promise<ReloadReport>;
+  reloadCertificates(): Promise<ReloadReport>;
+}
 
 /** Reads a selector that came over the socket; undefined when it is none. */
 export function parsePurge(value: unknown): PurgeSelector | undefined {

@@ -1,13 +1,14 @@
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Inventory } from '../cache/inventory.ts';
-import { CONTROL_PATHS, parsePurge } from './control-protocol.ts';
+import { CONTROL_PATHS, parsePurge, type ReloadControl, type ReloadReport } from './control-protocol.ts';
 import { isServed } from './control-client.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
 
 export interface ControlParts {
   readonly inventory: () => Inventory | undefined;
+  readonly reloads: () => ReloadControl | undefined;
   readonly failed: (error: unknown) => void;
 }
 
@@ -49,6 +50,10 @@ async function answer(
     const asked = `${request.method} ${request.url}`;
     if (asked === `GET ${CONTROL_PATHS.images}`) return json(response, 200, await inventory.images());
     if (asked === `GET ${CONTROL_PATHS.stats}`) return json(response, 200, await inventory.stats());
+    if (asked === `POST ${CONTROL_PATHS.reload}`)
+      return await answerReload(response, parts.reloads()?.reload());
+    if (asked === `POST ${CONTROL_PATHS.reloadCertificates}`)
+      return await answerReload(response, parts.reloads()?.reloadCertificates());
     if (asked !== `POST ${CONTROL_PATHS.purge}`) return json(response, 404, { error: 'no such command' });
     const command = await text(request);
     const selector = command === undefined ? undefined : parsePurge(parsed(command));
@@ -59,6 +64,19 @@ async function answer(
     if (!response.headersSent)
       json(response, 500, { error: error instanceof Error ? error.message : 'failed' });
   }
+}
+
+/** A refusal is the operator's to mend, and in the log already. */
+async function answerReload(
+  response: ServerResponse,
+  reload: Promise<ReloadReport> | undefined,
+): Promise<void> {
+  if (reload === undefined) return json(response, 503, { error: 'the edge is still starting' });
+  const [status, content] = await reload.then(
+    (report) => [200, report] as const,
+    (error: unknown) => [422, { error: error instanceof Error ? error.message : String(error) }] as const,
+  );
+  json(response, status, content);
 }
 
 /** Undefined when it is longer than any command. */

@@ -9,11 +9,16 @@ const MAX_ENTRIES = 10_000;
 export class NegativeCache {
   readonly #absent: LRUCache<string, Milliseconds>;
   readonly #clock: Clock;
-  readonly #lifetime: Milliseconds;
+  #lifetime: Milliseconds;
 
   constructor(clock: Clock, lifetime: Milliseconds) {
     this.#absent = new LRUCache({ max: MAX_ENTRIES });
     this.#clock = clock;
+    this.#lifetime = lifetime;
+  }
+
+  /** Also for what is remembered already. */
+  keepFor(lifetime: Milliseconds): void {
     this.#lifetime = lifetime;
   }
 

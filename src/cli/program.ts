@@ -1,10 +1,13 @@
 import { Command, CommanderError, Option } from 'commander';
+import { EdgeRefused } from '../admin/control-client.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
-import { certsInit, certsShow } from './certs.ts';
+import { certsInit, certsShow } from './certificates/init-and-show.ts';
+import { certsRotate, type RotateOptions } from './certificates/rotate.ts';
 import { check } from './check.ts';
+import { reload } from './reload.ts';
 import { serve } from './serve.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
@@ -26,11 +29,16 @@ function createProgram(): Command {
     .showHelpAfterError('(--help shows what there is)')
     .exitOverride();
   withEdgeOptions(program.command('serve'))
-    .description('run the edge until SIGTERM; SIGHUP reads the certificates again')
+    .description('run the edge until SIGTERM; SIGHUP reads configuration and certificates again')
     .action((options: EdgeOptions) => serve(options));
   withEdgeOptions(program.command('check'))
     .description('try configuration, disk, certificates, ports and upstreams, and say what to mend')
     .action((options: EdgeOptions) => check(options));
+  withStorageOptions(program.command('reload'))
+    .description(
+      'have the edge that runs read its configuration and certificates again, without dropping a connection',
+    )
+    .action((options: EdgeOptions) => reload(options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   return program;
@@ -60,6 +68,11 @@ function addCertsCommands(certs: Command): void {
     .description('make a local CA and a server certificate, unless they are there, and say what clients need')
     .addOption(config)
     .action((options: EdgeOptions) => certsInit(options));
+  withStorageOptions(certs.command('rotate'))
+    .description('replace the server certificate and its key, and have the edge that runs serve them')
+    .option('--ca', 'replace the local CA as well: clients have to be given the new one')
+    .option('--prepare', 'with --ca: only make the next CA, to be given to clients beforehand')
+    .action((options: RotateOptions) => certsRotate(options));
   certs
     .command('show')
     .description('names, validity and fingerprints of the certificates')
@@ -91,7 +104,7 @@ function report(error: unknown): number {
     console.error(error.message);
     return 2;
   }
-  if (error instanceof StartError || error instanceof CertificateError) {
+  if (error instanceof StartError || error instanceof CertificateError || error instanceof EdgeRefused) {
     console.error(`pierhead: ${error.message}`);
     return 1;
   }

@@ -56,14 +56,14 @@ void t.test('a worker that is killed is replaced', async (t) => {
 void t.test('workers that die at once are replaced with growing pauses, up to half a minute', async (t) => {
   const { supervisor, clock, started, died } = await supervise(t, 1, { at: 'serve' });
   await supervisor.start();
-  supervisor.reload({ at: 'crash' });
+  void supervisor.reload({ at: 'crash' });
   process.kill(started[0] ?? 0, 'SIGKILL');
   const pauses = [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
   for (const [deaths, pause] of pauses.entries()) {
     await eventually(() => died.length === deaths + 1 && clock.sleeping === 1);
     await clock.advance(pause - 1);
     t.equal(clock.sleeping, 1, `after ${pause - 1} ms it still waits`);
-    if (deaths === pauses.length - 1) supervisor.reload({ at: 'serve' });
+    if (deaths === pauses.length - 1) void supervisor.reload({ at: 'serve' });
     await clock.advance(1);
   }
   await eventually(() => started.length === 2, { what: 'the one that does not crash serves' });
@@ -84,12 +84,12 @@ void t.test('a worker that cannot serve: the start says why, a later one is trie
 
   const { supervisor, clock, started, died } = await supervise(t, 1, { at: 'serve' });
   await supervisor.start();
-  supervisor.reload({ at: 'fail' });
+  void supervisor.reload({ at: 'fail' });
   process.kill(started[0] ?? 0, 'SIGKILL');
   await eventually(() => clock.sleeping === 1);
   await clock.advance(200);
   await eventually(() => died.length === 2 && clock.sleeping === 1);
-  supervisor.reload({ at: 'serve' });
+  void supervisor.reload({ at: 'serve' });
   await clock.advance(400);
   await eventually(() => supervisor.ready === 1);
 });
@@ -103,7 +103,7 @@ void t.test('counters are the sum, and stay when a worker goes', async (t) => {
   const { supervisor, clock, started, died, counted } = await supervise(t, 2, { at: 'serve', counted: 3 });
   await supervisor.start();
   t.equal(await counted(), 6);
-  supervisor.reload({ at: 'serve', counted: 10 });
+  void supervisor.reload({ at: 'serve', counted: 10 });
   process.kill(started[0] ?? 0, 'SIGKILL');
   await eventually(() => died.length === 1 && clock.sleeping === 1);
   t.equal(await counted(), 6, 'what it had counted is still there');
@@ -116,7 +116,7 @@ void t.test('a worker that goes during a scrape counts once', async (t) => {
   const { supervisor, clock, started, died, counted } = await supervise(t, 2, { at: 'serve', counted: 3 });
   await supervisor.start();
   t.equal(await counted(), 6);
-  supervisor.reload({ at: 'serve', mute: true });
+  void supervisor.reload({ at: 'serve', mute: true });
   const scrape = counted();
   t.equal(clock.sleeping, 2, 'it waits for both');
   process.kill(started[0] ?? 0, 'SIGKILL');

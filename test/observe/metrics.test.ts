@@ -14,7 +14,7 @@ void t.test('counters are summed over the processes, gauges stand by process', a
     fillsRunning: () => 1,
     storedBytes: () => stored,
     storedObjects: () => 2,
-    maxBytes: 100,
+    maxBytes: () => 100,
     workers: () => 2,
   });
   keeper.upstreamBytes.inc(500);

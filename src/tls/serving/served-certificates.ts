@@ -8,7 +8,7 @@ import { withFolderLock } from '../folder-lock.ts';
 import { isIssuedBy } from '../leaf-certificate.ts';
 import { ms, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { ServerContexts } from './server-contexts.ts';
+import { ServerContexts, type NamedPair } from './server-contexts.ts';
 
 export interface ServedFiles extends PairFiles {
   /** `tls.certificates`. */
@@ -25,7 +25,7 @@ export interface ServedCertificates {
 
 /**
  * Reads the main pair and the further ones, and tries each as a listener would. Expired ones pass: they are for the
- * operator to see ({@link servedWarnings}), and no reason to serve nobody.
+ * operator to see ({@link endingFurther}), and no reason to serve nobody.
  * @throws CertificateError whose message tells the operator what to do.
  */
 export async function readServedCertificates(files: ServedFiles, clock: Clock): Promise<ServedCertificates> {
@@ -59,25 +59,29 @@ export async function readServedCertificates(files: ServedFiles, clock: Clock): 
   return { main, further, authority: issued ? { file, certificate } : undefined };
 }
 
-/** Sentences on what is, or within 30 days will be, wrong with the further pairs; those on the main one are the state's. */
-export function furtherWarnings({ main, further }: ServedCertificates, now: Milliseconds): string[] {
+export function namedPair({ certPem, keyPem, certificate }: CertificatePair): NamedPair {
+  return { cert: certPem, key: keyPem, names: dnsNamesOf(certificate) };
+}
+
+/** Sentences on further pairs that end within 30 days, or have ended; those on the main one are in its state. */
+export function endingFurther({ further }: ServedCertificates, now: Milliseconds): string[] {
+  return further.flatMap(({ files, certificate }) => validityWarnings(files.cert, certificate, now));
+}
+
+/** Sentences on further pairs that can be served and that an operator would not want so. */
+export function oddFurther({ main, further }: ServedCertificates): string[] {
   const held = new Set(dnsNamesOf(main.certificate));
-  return further.flatMap(({ files, certificate, keyIsWorldReadable }) => {
+  const odd: string[] = [];
+  for (const { files, certificate, keyIsWorldReadable } of further) {
     const names = dnsNamesOf(certificate);
-    const unused = names.every((name) => held.has(name));
+    if (names.every((name) => held.has(name)))
+      odd.push(
+        `${files.cert} is never served: each of its names (${names.join(', ')}) is on an earlier certificate.`,
+      );
+    if (keyIsWorldReadable) odd.push(`${files.key} can be read by every user of this machine: chmod 600 it.`);
     for (const name of names) held.add(name);
-    return [
-      ...validityWarnings(files.cert, certificate, now),
-      ...(unused
-        ? [
-            `${files.cert} is never served: each of its names (${names.join(', ')}) is on an earlier certificate.`,
-          ]
-        : []),
-      ...(keyIsWorldReadable
-        ? [`${files.key} can be read by every user of this machine: chmod 600 it.`]
-        : []),
-    ];
-  });
+  }
+  return odd;
 }
 
 export interface Expiry {
@@ -140,7 +144,7 @@ async function readSettled(files: PairFiles, clock: Clock): Promise<CertificateP
 /** @throws CertificateError for a pair that fits together and still cannot be served, such as with a key that is too short. */
 function tried(pair: CertificatePair): CertificatePair {
   try {
-    void new ServerContexts({ cert: pair.certPem, key: pair.keyPem });
+    void new ServerContexts(namedPair(pair), []);
     return pair;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -1,8 +1,14 @@
-import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { PemPair } from '../certificate-authority.ts';
-import { dnsNamesOf } from '../describe-certificates.ts';
 import { serverTlsOptions, type ServerTlsOptions, type ServerTlsSettings } from '../server-tls-options.ts';
+
+/**
+ * A pair and the DNS names that it holds, in lower case. Whoever serves is told them, since reading them takes the library
+ * that makes certificates.
+ */
+export interface NamedPair extends PemPair {
+  readonly names: readonly string[];
+}
 
 /**
  * What a TLS listener serves with, made once per load and never in a handshake. The pair of the settings is for clients
@@ -18,12 +24,12 @@ export class ServerContexts {
   readonly #wildcard = new Map<string, SecureContext | undefined>();
 
   /** @throws what OpenSSL says of a pair that it does not take. */
-  constructor(settings: ServerTlsSettings, further: readonly PemPair[] = []) {
+  constructor(settings: ServerTlsSettings & NamedPair, further: readonly NamedPair[]) {
     this.options = serverTlsOptions(settings);
     createSecureContext(this.options);
-    this.#add(settings.cert, undefined);
-    for (const { cert, key } of further) {
-      this.#add(cert, createSecureContext(serverTlsOptions({ ...settings, cert, key })));
+    this.#add(settings.names, undefined);
+    for (const { cert, key, names } of further) {
+      this.#add(names, createSecureContext(serverTlsOptions({ ...settings, cert, key })));
     }
   }
 
@@ -40,12 +46,12 @@ export class ServerContexts {
     return dot > 0 ? this.#wildcard.get(name.slice(dot)) : undefined;
   }
 
-  #add(cert: string, context: SecureContext | undefined): void {
-    for (const name of dnsNamesOf(new X509Certificate(cert))) {
-      const [names, key] = name.startsWith('*.')
+  #add(names: readonly string[], context: SecureContext | undefined): void {
+    for (const name of names) {
+      const [known, key] = name.startsWith('*.')
         ? [this.#wildcard, name.slice(1)]
         : ([this.#exact, name] as const);
-      if (!names.has(key)) names.set(key, context);
+      if (!known.has(key)) known.set(key, context);
     }
   }
 }

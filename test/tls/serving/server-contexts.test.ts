@@ -2,10 +2,9 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { connect, type SecureContext } from 'node:tls';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import t, { type Test } from 'tap';
-import type { PemPair } from '../../../src/tls/certificate-authority.ts';
-import { ServerContexts } from '../../../src/tls/serving/server-contexts.ts';
+import { ServerContexts, type NamedPair } from '../../../src/tls/serving/server-contexts.ts';
 import { makeSite, type Site } from './fixture.ts';
 
 /** Serves as a listener of the edge does; says by which certificate (its first name) it answers whom. */
@@ -32,7 +31,7 @@ async function serve(t: Test, contexts: ServerContexts): Promise<(servername?: s
   };
 }
 
-function contextsOf(site: Site, ...further: PemPair[]): ServerContexts {
+function contextsOf(site: Site, ...further: NamedPair[]): ServerContexts {
   return new ServerContexts(site.main, further);
 }
 
