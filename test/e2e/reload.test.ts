@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { Agent, request } from 'node:https';
 import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
@@ -276,7 +277,7 @@ async function fingerprintOf(edge: Edge, ca: string): Promise<string> {
 async function ask(url: string, agent: Agent): Promise<boolean> {
   const sent = request(url, { agent });
   sent.end();
-  const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage];
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
   if (response.statusCode !== 200) throw new Error(`answer ${response.statusCode}`);
   response.resume();
   await once(response, 'end');
