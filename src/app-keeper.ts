@@ -13,7 +13,7 @@ import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
 import { KnownNames } from './cache/listings/known-names.ts';
 import { Listings } from './cache/listings/listings.ts';
-import { rulesByUpstream } from './cache/manifests/freshness.ts';
+import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
 import type { Announcement } from './cache/site/announcement.ts';
@@ -34,6 +34,7 @@ const HOUSEKEEPING_MS = 10_000;
 
 interface EdgeKeeperParts {
   readonly storage: Storage;
+  readonly rules: UpstreamRules;
   readonly records: FillRecords;
   /** What the last run left unfinished. */
   readonly leftFills: readonly BlobQuestion[];
@@ -62,6 +63,8 @@ export class EdgeKeeper {
   readonly #events: KeeperEvents;
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #evictor: Evictor;
+  readonly #rules: UpstreamRules;
+  #maxBytes: number;
   readonly #blobs: BlobCache;
   #housekeeping: NodeJS.Timeout | undefined;
   readonly #leftFills: readonly BlobQuestion[];
@@ -84,7 +87,8 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const site = await openSite(config, { embedded: metadata.store, sealingKey, log });
+    const rules = new UpstreamRules(config.upstreams);
+    const site = await openSite(config, rules, { embedded: metadata.store, sealingKey, log });
     const storage = openStorage(
       layout,
       metadata,
@@ -94,6 +98,7 @@ export class EdgeKeeper {
     );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
+      rules,
       records,
       leftFills,
       sealingKey: site?.tokenKey ?? sealingKey,
@@ -112,11 +117,14 @@ export class EdgeKeeper {
     this.#site = parts.site;
     this.#log = log;
     this.#leftFills = parts.leftFills;
+    this.#rules = parts.rules;
+    const rulesOf = parts.rules.of;
+    this.#maxBytes = config.storage.maxSize;
     this.metrics = new KeeperMetrics('keeper', {
       fillsRunning: () => this.#blobs.fillsRunning,
       storedBytes: () => index.bytes,
       storedObjects: () => index.count,
-      maxBytes: config.storage.maxSize,
+      maxBytes: () => this.#maxBytes,
       filesystem: () => filesystemOf(storage.layout),
       workers: parts.workers,
     });
@@ -136,7 +144,6 @@ export class EdgeKeeper {
       ]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
-    const rulesOf = rulesByUpstream(config.upstreams);
     const shared = {
       upstreams: this.#upstreams,
       links,
@@ -191,6 +198,14 @@ export class EdgeKeeper {
   /** For a worker in this process. */
   get localMetadata(): LocalMetadata {
     return this.#storage.metadata.store;
+  }
+
+  /** All that can change while the edge serves: freshness and limits. Blobs over a new limit go with the next housekeeping. */
+  reload({ upstreams, storage, log }: Config): void {
+    this.#rules.replace(upstreams);
+    this.#maxBytes = storage.maxSize;
+    this.#evictor.limit({ maxBytes: storage.maxSize, highWatermark: storage.highWatermark });
+    this.#log.level = log.level;
   }
 
   /** What can wait until clients are served: the index, the files it does not know, fills left by the last run. */
@@ -285,8 +300,12 @@ function asksCatalog({ catalog, urls }: UpstreamConfig): boolean {
 }
 
 /** The client of Redis is loaded only where there is one to ask. */
-async function openSite(config: Config, parts: SiteStoreParts): Promise<SiteStore | undefined> {
+async function openSite(
+  config: Config,
+  rules: UpstreamRules,
+  parts: SiteStoreParts,
+): Promise<SiteStore | undefined> {
   if (config.redis === null) return undefined;
   const { openSiteStore } = await import('./app-redis.ts');
-  return openSiteStore(config.redis, rulesByUpstream(config.upstreams), parts);
+  return openSiteStore(config.redis, rules.of, parts);
 }

@@ -3,12 +3,12 @@ import { IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
-import { rulesByUpstream } from './cache/manifests/freshness.ts';
+import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { serveKeeper } from './cluster/worker-channel.ts';
 import type { AccessConfig, FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
 import { MiB, seconds, type Milliseconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
-import { createLog } from './observe/log.ts';
+import { createLog, type Log } from './observe/log.ts';
 import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
@@ -22,7 +22,7 @@ import { EmbeddedStore } from './store/embedded-store.ts';
 import { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
 import { pushAgent } from './upstream/push-agent.ts';
-import { serverTlsOptions } from './tls/server-tls-options.ts';
+import { ServerContexts, type NamedPair } from './tls/serving/server-contexts.ts';
 
 /** Everything a worker needs to know: plain data, without the credentials of upstreams. */
 export interface WorkerSettings {
@@ -47,11 +47,11 @@ export interface PushSettings {
   readonly sessionKey: Uint8Array;
 }
 
-export interface TlsSettings {
-  /** PEM. */
-  readonly cert: string;
-  readonly key: string;
+export interface TlsSettings extends NamedPair {
+  readonly further: readonly NamedPair[];
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Base64: 48 octets, the same in all workers, so that a client's session goes on in whichever it reaches. */
+  readonly ticketKeys: string;
 }
 
 /** Buffers for reading blobs, of one worker. */
@@ -67,6 +67,9 @@ export class EdgeWorker {
   readonly #listenerParts: ListenerParts;
   readonly #settings: WorkerSettings;
   readonly #audit: AuditOutbox | undefined;
+  readonly #log: Log;
+  /** In force now: {@link reload} replaces them. */
+  readonly #rules: UpstreamRules;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -75,6 +78,8 @@ export class EdgeWorker {
   constructor(settings: WorkerSettings, keeper: Keeper, name: string, store?: LocalMetadata) {
     const layout = new StoreLayout(settings.storagePath);
     const log = createLog(settings.logLevel, name);
+    this.#log = log;
+    this.#rules = new UpstreamRules(settings.upstreams);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -87,7 +92,7 @@ export class EdgeWorker {
       metadata,
       files,
       clock: systemClock,
-      rulesOf: rulesByUpstream(settings.upstreams),
+      rulesOf: this.#rules.of,
       storeFailed: (err) =>
         seldom.run('store', (leftOut) => log.warn({ err, leftOut }, 'the store cannot be read')),
     });
@@ -129,7 +134,7 @@ export class EdgeWorker {
     const { http, https } = this.#settings;
     if (http !== null) this.#listeners.plain = await listenPlain(http, this.#listenerParts);
     if (https !== null) {
-      this.#listeners.secure = await listenSecure(https, serverTlsOptions(https), this.#listenerParts);
+      this.#listeners.secure = await listenSecure(https, contextsOf(https), this.#listenerParts);
     }
     const { plain, secure } = this.#listeners;
     return { ...(plain && { http: plain.address }), ...(secure && { https: secure.address }) };
@@ -139,9 +144,18 @@ export class EdgeWorker {
     this.#cache.on(event);
   }
 
-  /** New connections get the new certificate; those that are open keep the old one. */
-  reload(settings: WorkerSettings): void {
-    if (settings.https !== null) this.#listeners.secure?.renew?.(serverTlsOptions(settings.https));
+  /**
+   * All that can change while connections are open; addresses, storage and upstreams stay as they were at the start. New
+   * connections get the new certificate; open ones end only when their address is no longer let in.
+   * @throws and changes nothing.
+   */
+  reload({ https, access, upstreams, logLevel }: WorkerSettings): void {
+    const contexts = https === null ? undefined : contextsOf(https);
+    this.#listenerParts.rules.change(access);
+    if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
+    this.#rules.replace(upstreams);
+    this.#log.level = logLevel;
+    for (const listener of Object.values(this.#listeners)) listener.enforce();
   }
 
   snapshot(): Promise<MetricsSnapshot> {
@@ -170,6 +184,11 @@ function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<strin
       return [name, { name, url, sessionKey, agent: pushAgent(url, ca) }];
     }),
   );
+}
+
+/** @throws what OpenSSL says of a certificate or key. */
+export function contextsOf({ further, ticketKeys, ...settings }: TlsSettings): ServerContexts {
+  return new ServerContexts({ ...settings, ticketKeys: Buffer.from(ticketKeys, 'base64') }, further);
 }
 
 /** What a worker process of a cluster does from start to end. */

@@ -1,11 +1,13 @@
-import { hkdfSync } from 'node:crypto';
 import type { Server } from 'node:http';
-import { hostname } from 'node:os';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { createAdminServer } from './admin/admin-listener.ts';
+import type { ReloadControl, ReloadReport } from './admin/control-protocol.ts';
 import { listenControl } from './admin/control-server.ts';
 import { openAudit } from './app-audit.ts';
+import { loadCertificates } from './app-certificates.ts';
 import { EdgeKeeper } from './app-keeper.ts';
+import { Reloader } from './app-reload.ts';
 import { DRAIN_GRACE, EdgeWorker, type WorkerSettings } from './app-worker.ts';
 import { Supervisor } from './cluster/supervisor.ts';
 import type { Config, ListenAddress } from './config/config.ts';
@@ -16,9 +18,8 @@ import { exposition, type MetricsSnapshot } from './observe/metrics.ts';
 import { startFailure } from './start-error.ts';
 import { StoreLayout } from './store/layout.ts';
 import { readSealingKey } from './store/sealing-key.ts';
-import { readPair } from './tls/certificate-files.ts';
 import type { CertificateState } from './tls/describe-certificates.ts';
-import { ensureCertificates } from './tls/ensure-certificates.ts';
+import { namedPair, type ServedCertificates } from './tls/serving/served-certificates.ts';
 
 /** A running edge. */
 export interface Edge {
@@ -28,8 +29,8 @@ export interface Edge {
     readonly admin?: ListenAddress;
   };
   readonly certificates: CertificateState | undefined;
-  /** Reads the certificates again, for new connections. @throws and changes nothing when they cannot be used. */
-  reload(): Promise<void>;
+  /** Reads the configuration and the certificates again. @throws and changes nothing when they cannot be used. */
+  reload(): Promise<ReloadReport>;
   /** Drains, then closes the store. */
   stop(): Promise<void>;
 }
@@ -37,7 +38,8 @@ export interface Edge {
 /** The workers, wherever they run. */
 interface Workforce {
   start(): Promise<{ http?: ListenAddress; https?: ListenAddress }>;
-  reload(settings: WorkerSettings): void;
+  /** Resolves when no worker serves by the old settings any more. */
+  reload(settings: WorkerSettings): Promise<void>;
   collect(): Promise<MetricsSnapshot[]>;
   drain(): Promise<void>;
   readonly ready: number;
@@ -45,20 +47,22 @@ interface Workforce {
 
 /**
  * Starts an edge: store, keeper, workers, admin. Upstreams are not asked: one that is down never prevents a start.
+ * `reread` gives the configuration as its file and the command line have it by then.
  * @throws {StartError} and leaves nothing running.
  */
-export async function startEdge(config: Config): Promise<Edge> {
+export async function startEdge(config: Config, reread: () => Config): Promise<Edge> {
   const log = createLog(config.log.level, 'keeper');
   const layout = new StoreLayout(config.storage.path);
   const undo: (() => Promise<unknown>)[] = [];
   try {
-    const certificates = config.listen.https === null ? undefined : await certificatesFor(config, log);
+    const certificates = await step('tls', () => loadCertificates(config, systemClock, log));
     await step(`storage.path ${config.storage.path}`, () => layout.create());
-    const running: { keeper?: EdgeKeeper; workforce?: Workforce; started?: boolean } = {};
+    const running: { keeper?: EdgeKeeper; workforce?: Workforce; reloads?: ReloadControl } = {};
     const control = await step(`storage.path ${config.storage.path}`, () =>
       listenControl(layout.controlSocket, {
         inventory: () => running.keeper?.inventory,
         warming: () => running.keeper?.warming,
+        reloads: () => running.reloads,
         failed: (err) => log.error({ err }, 'a control command failed'),
       }),
     );
@@ -70,7 +74,8 @@ export async function startEdge(config: Config): Promise<Edge> {
     const { metrics } = keeper;
     undo.push(() => keeper.stop());
     keeper.audit = await step(`audit.to ${config.audit.to}`, () => openAudit(config.audit, metrics, log));
-    const settings = await workerSettings(config);
+    const pushes = await pushSettings(config);
+    const settings = workerSettings(config, pushes, certificates?.served);
     const workers: Workforce =
       config.workers === 1
         ? new OwnWorker(keeper, settings)
@@ -78,7 +83,7 @@ export async function startEdge(config: Config): Promise<Edge> {
     running.workforce = workers;
     const admin = createAdminServer({
       // At the start all workers have to serve; later one is enough while another is replaced.
-      ready: () => running.started === true && workers.ready > 0,
+      ready: () => running.reloads !== undefined && workers.ready > 0,
       exposition: async () => await exposition([await metrics.snapshot(), ...(await workers.collect())]),
       failed: (err) => log.error({ err }, 'an admin request failed'),
     });
@@ -86,7 +91,31 @@ export async function startEdge(config: Config): Promise<Edge> {
     undo.push(() => closed(admin));
     undo.push(() => workers.drain());
     const listen = await step('listen', () => workers.start());
-    running.started = true;
+    const reloader = new Reloader({
+      config,
+      served: certificates?.served,
+      reread,
+      apply: async (next, served) => {
+        await workers.reload(workerSettings(next, pushes, served));
+        keeper.reload(next);
+      },
+      metrics,
+      log,
+      clock: systemClock,
+    });
+    const reloads: ReloadControl = {
+      reload: async () => {
+        // First, so that a configuration that is refused does not keep a log from being rotated.
+        await keeper.audit
+          ?.reopen()
+          .catch((err: unknown) => log.error({ err }, 'the audit log was not reopened'));
+        return await reloader.reload();
+      },
+      reloadCertificates: () => reloader.reloadCertificates(),
+    };
+    running.reloads = reloads;
+    undo.push(() => reloader.stop());
+    reloader.start();
     keeper.settleIn().catch((err: unknown) => log.error({ err }, 'the index could not be read'));
     log.info(
       { listen, admin: adminAddress, workers: config.workers, storage: config.storage.path },
@@ -94,13 +123,8 @@ export async function startEdge(config: Config): Promise<Edge> {
     );
     return {
       listen: { ...listen, ...(adminAddress && { admin: adminAddress }) },
-      certificates,
-      reload: async () => {
-        await keeper.audit?.reopen();
-        if (config.listen.https !== null) await certificatesFor(config, log);
-        workers.reload(await workerSettings(config));
-        log.info('certificates reloaded');
-      },
+      certificates: certificates?.state,
+      reload: () => reloads.reload(),
       stop: () => inReverse(undo),
     };
   } catch (error) {
@@ -131,7 +155,7 @@ class OwnWorker implements Workforce {
     return addresses;
   }
 
-  reload(settings: WorkerSettings): void {
+  async reload(settings: WorkerSettings): Promise<void> {
     this.#worker.reload(settings);
   }
 
@@ -178,8 +202,8 @@ class WorkerProcesses implements Workforce {
     return { ...(http && { http }), ...(https && { https: { host: https.host, port: https.port } }) };
   }
 
-  reload(settings: WorkerSettings): void {
-    this.#supervisor.reload(settings);
+  reload(settings: WorkerSettings): Promise<void> {
+    return this.#supervisor.reload(settings);
   }
 
   collect(): Promise<MetricsSnapshot[]> {
@@ -192,24 +216,25 @@ class WorkerProcesses implements Workforce {
   }
 }
 
-async function certificatesFor(config: Config, log: Log): Promise<CertificateState> {
-  const { cert, key, names } = config.tls;
-  const state = await step('tls', () =>
-    ensureCertificates({ cert, key, names, hostname: hostname(), clock: systemClock }),
-  );
-  if (state.warning !== undefined) log.warn(state.warning);
-  return state;
-}
-
-async function workerSettings(config: Config): Promise<WorkerSettings> {
+/** New ticket keys with each call: what was sealed under the old ones is not taken any more. */
+function workerSettings(
+  config: Config,
+  pushes: WorkerSettings['pushes'],
+  served: ServedCertificates | undefined,
+): WorkerSettings {
   const { listen, tls } = config;
-  const pair = listen.https === null ? undefined : await step('tls', () => readPair(tls));
   return {
     http: listen.http,
     https:
-      listen.https === null || pair === undefined
+      listen.https === null || served === undefined
         ? null
-        : { ...listen.https, cert: pair.certPem, key: pair.keyPem, minVersion: tls.minVersion },
+        : {
+            ...listen.https,
+            ...namedPair(served.main),
+            further: served.further.map(namedPair),
+            minVersion: tls.minVersion,
+            ticketKeys: randomBytes(48).toString('base64'),
+          },
     storagePath: config.storage.path,
     upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, freshness, catalog }) => ({
       name,
@@ -219,7 +244,7 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
       officialNamespace: officialNamespaceOf(urls),
       catalog: catalog === true,
     })),
-    pushes: await pushSettings(config),
+    pushes,
     access: config.access,
     logLevel: config.log.level,
     audit: config.audit.to !== null,

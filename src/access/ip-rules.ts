@@ -11,15 +11,27 @@ export function canonicalAddress(address: string): string {
   return /^::ffff:([0-9.]+)$/.exec(canonical)?.[1] ?? canonical;
 }
 
+export interface AllowAndDeny {
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
+
 /** Which networks may connect: in `allow` and not in `deny`. */
 export class IpRules {
-  readonly #allow: Networks;
-  readonly #deny: Networks;
+  #allow: Networks;
+  #deny: Networks;
 
   /** @throws when an entry is not an address or a CIDR block; the config schema has checked them before. */
-  constructor(rules: { readonly allow: readonly string[]; readonly deny: readonly string[] }) {
+  constructor(rules: AllowAndDeny) {
     this.#allow = new Networks(rules.allow);
     this.#deny = new Networks(rules.deny);
+  }
+
+  /** Other rules from here on, for everybody who holds these. @throws as the constructor, and changes nothing. */
+  change(rules: AllowAndDeny): void {
+    const [allow, deny] = [new Networks(rules.allow), new Networks(rules.deny)];
+    this.#allow = allow;
+    this.#deny = deny;
   }
 
   /** `peer`: the TCP peer's address as `node:net` gives it; undefined (already gone) is refused. */

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline/promises';
 import type { CachedImage, CacheStats, PurgeResult, PurgeSelector } from '../cache/inventory.ts';
 import type { PinnedImage } from '../cache/pins/pins.ts';
 import type { WarmedImage, WarmEvent } from '../cache/warm/warm-job.ts';
-import { CONTROL_PATHS, type WarmLine } from './control-protocol.ts';
+import { CONTROL_PATHS, type ReloadControl, type ReloadReport, type WarmLine } from './control-protocol.ts';
 
 /** The commands that work with and without an edge, whoever carries them out. */
 export interface CacheControl {
@@ -62,6 +62,13 @@ export function controlOf(path: string): CacheControl {
       ask(path, 'POST', CONTROL_PATHS.purge, { ...selector, force }) as Promise<PurgeResult>,
     pins: () => ask(path, 'GET', CONTROL_PATHS.pins) as Promise<PinnedImage[]>,
     unpin: (images) => ask(path, 'POST', CONTROL_PATHS.unpin, { images }) as Promise<Unpinned[]>,
+  };
+}
+
+export function reloadsOf(path: string): ReloadControl {
+  return {
+    reload: () => ask(path, 'POST', CONTROL_PATHS.reload) as Promise<ReloadReport>,
+    reloadCertificates: () => ask(path, 'POST', CONTROL_PATHS.reloadCertificates) as Promise<ReloadReport>,
   };
 }
 

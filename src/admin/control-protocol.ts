@@ -4,6 +4,22 @@ import { parsePlatform, PLATFORM_FORM, type PlatformChoice } from '../oci/platfo
 
 export { parsePurge } from '../cache/site/announcement.ts';
 
+/** What a reload has done. */
+export interface ReloadReport {
+  /** Keys of the configuration that have another value now. */
+  readonly changed: readonly string[];
+  /** Keys that have another value in the file, which comes into force with a restart. */
+  readonly needRestart: readonly string[];
+  /** Other certificates are served than before. */
+  readonly newCertificates: boolean;
+}
+
+/** What may be asked of an edge that runs. Both reject with a reason for the operator, and have changed nothing then. */
+export interface ReloadControl {
+  reload(): Promise<ReloadReport>;
+  reloadCertificates(): Promise<ReloadReport>;
+}
+
 export const CONTROL_PATHS = {
   images: '/images',
   stats: '/stats',
@@ -11,6 +27,8 @@ export const CONTROL_PATHS = {
   pins: '/pins',
   unpin: '/unpin',
   warm: '/warm',
+  reload: '/reload',
+  reloadCertificates: '/reload/certificates',
 } as const;
 
 /** A line each: what happens while images are fetched, and what became of them. */

@@ -3,17 +3,32 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Inventory } from '../cache/inventory.ts';
 import { imageText } from '../oci/image-reference.ts';
 import { PinnedError } from '../cache/pins/pins.ts';
-import { CONTROL_PATHS, parseForce, parseImages, parsePurge, parseWarm } from './control-protocol.ts';
+import {
+  CONTROL_PATHS,
+  parseForce,
+  parseImages,
+  parsePurge,
+  parseWarm,
+  type ReloadControl,
+  type ReloadReport,
+} from './control-protocol.ts';
 import { isServed } from './control-client.ts';
 import { streamWarm, type WarmControl } from './control-warm.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
-const COMMANDS: ReadonlySet<string> = new Set([CONTROL_PATHS.purge, CONTROL_PATHS.unpin, CONTROL_PATHS.warm]);
+const COMMANDS: ReadonlySet<string> = new Set([
+  CONTROL_PATHS.purge,
+  CONTROL_PATHS.unpin,
+  CONTROL_PATHS.warm,
+  CONTROL_PATHS.reload,
+  CONTROL_PATHS.reloadCertificates,
+]);
 
 export interface ControlParts {
   readonly inventory: () => Inventory | undefined;
   /** There whenever the inventory is. */
   readonly warming: () => WarmControl | undefined;
+  readonly reloads: () => ReloadControl | undefined;
   readonly failed: (error: unknown) => void;
 }
 
@@ -56,6 +71,9 @@ async function answer(
     if (request.method === 'GET') return await look(inventory, warming, request.url, response);
     if (request.method !== 'POST' || !COMMANDS.has(request.url ?? '')) return unknownCommand(response);
     const body = await text(request);
+    if (request.url === CONTROL_PATHS.reload) return await answerReload(response, parts.reloads()?.reload());
+    if (request.url === CONTROL_PATHS.reloadCertificates)
+      return await answerReload(response, parts.reloads()?.reloadCertificates());
     await change(
       { inventory, warming },
       request.url,
@@ -110,6 +128,19 @@ async function change(
 
 function unknownCommand(response: ServerResponse): void {
   json(response, 404, { error: 'no such command' });
+}
+
+/** A refusal is the operator's to mend, and in the log already. */
+async function answerReload(
+  response: ServerResponse,
+  reload: Promise<ReloadReport> | undefined,
+): Promise<void> {
+  if (reload === undefined) return json(response, 503, { error: 'the edge is still starting' });
+  const [status, content] = await reload.then(
+    (report) => [200, report] as const,
+    (error: unknown) => [422, { error: error instanceof Error ? error.message : String(error) }] as const,
+  );
+  json(response, status, content);
 }
 
 /** Undefined when it is longer than any command. */

@@ -27,12 +27,17 @@ export interface EvictionParts {
  */
 export class Evictor {
   readonly #parts: EvictionParts;
-  readonly #limits: EvictionLimits;
+  #limits: EvictionLimits;
   readonly #reserved = new Map<number, number>();
   readonly #running = new SingleFlight<'evict', void>();
 
   constructor(parts: EvictionParts, limits: EvictionLimits) {
     this.#parts = parts;
+    this.#limits = limits;
+  }
+
+  /** In force from here on; what is over them goes with the next {@link settle}. */
+  limit(limits: EvictionLimits): void {
     this.#limits = limits;
   }
 

@@ -3,7 +3,7 @@ import { systemClock } from '../lib/clock.ts';
 import { RedisError } from '../store/redis/redis-failure.ts';
 import { probeRedis, type RedisProbe } from '../store/redis/redis-probe.ts';
 import { NO_SECRET } from '../store/redis/sealed-records.ts';
-import type { Report } from './check.ts';
+import type { Report } from './certificates/check-certificates.ts';
 
 const LOOPBACK = /^(localhost|127\.|::1$)/;
 

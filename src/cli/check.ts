@@ -8,20 +8,14 @@ import { systemClock } from '../lib/clock.ts';
 import { nextTime } from '../lib/timetable.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
 import { StoreLayout } from '../store/layout.ts';
-import { CertificateError } from '../tls/certificate-error.ts';
-import { describeCertificates } from '../tls/describe-certificates.ts';
-import { readPair } from '../tls/certificate-files.ts';
 import { createCredentialSource } from '../upstream/credentials/create-source.ts';
 import { UpstreamClient } from '../upstream/upstream-client.ts';
 import { UpstreamError } from '../upstream/upstream.ts';
+import { checkCertificates, type Report } from './certificates/check-certificates.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
 import { sizeText } from './units-text.ts';
 
-type Verdict = 'ok' | 'warn' | 'fail';
-export type Report = (verdict: Verdict, what: string, text: string) => void;
-
 const NO_TOKENS = { get: async () => undefined, put: async () => undefined, delete: async () => undefined };
-const EXPIRY_WARNING_DAYS = 14;
 
 /** Tries everything that a start needs, and says what to mend. Exit 1 when something would not work. */
 export async function check(options: EdgeOptions): Promise<void> {
@@ -65,21 +59,6 @@ async function checkStorage({ storage }: Config, running: boolean, report: Repor
       'storage.path',
       `${storage.path} cannot be written (${messageOf(error)}): choose another folder or its owner`,
     );
-  }
-}
-
-async function checkCertificates({ tls, listen }: Config, report: Report): Promise<void> {
-  if (listen.https === null) return;
-  try {
-    if ((await readPair(tls)) === undefined)
-      return report('ok', 'tls', 'no certificate yet: it is made on first start');
-    const { server } = await describeCertificates(tls.cert, systemClock);
-    const text = `${server.file} for ${server.names.join(', ')}, ${server.daysLeft} days left`;
-    if (server.daysLeft < 0) report('fail', 'tls', `${text}: it has expired, put a new one there`);
-    else report(server.daysLeft < EXPIRY_WARNING_DAYS ? 'warn' : 'ok', 'tls', text);
-  } catch (error) {
-    if (!(error instanceof CertificateError)) throw error;
-    report('fail', 'tls', error.message);
   }
 }
 

@@ -8,10 +8,12 @@ import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
 import { auditVerify } from './audit.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
-import { certsInit, certsShow } from './certs.ts';
+import { certsInit, certsShow } from './certificates/init-and-show.ts';
+import { certsRotate, type RotateOptions } from './certificates/rotate.ts';
 import { check } from './check.ts';
 import { health } from './health.ts';
 import { clientConfig, CLIENTS, type Client, type ClientConfigOptions } from './client-config.ts';
+import { reload } from './reload.ts';
 import { serve } from './serve.ts';
 import { cachePin, cachePins, cacheUnpin } from './warm/pins.ts';
 import { warm, type WarmOptions } from './warm/warm.ts';
@@ -35,7 +37,7 @@ function createProgram(): Command {
     .showHelpAfterError('(--help shows what there is)')
     .exitOverride();
   withEdgeOptions(program.command('serve'))
-    .description('run the edge until SIGTERM; SIGHUP reads the certificates again')
+    .description('run the edge until SIGTERM; SIGHUP reads configuration and certificates again')
     .action((options: EdgeOptions) => serve(options));
   withEdgeOptions(program.command('check'))
     .description('try configuration, disk, certificates, ports and upstreams, and say what to mend')
@@ -47,6 +49,11 @@ function createProgram(): Command {
   withStorageOptions(withPlatform(program.command('warm <images...>')))
     .description('have the running edge fetch images before anybody asks for them')
     .action((images: string[], options: WarmOptions) => warm(images, options));
+  withStorageOptions(program.command('reload'))
+    .description(
+      'have the edge that runs read its configuration and certificates again, without dropping a connection',
+    )
+    .action((options: EdgeOptions) => reload(options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   program
@@ -112,6 +119,11 @@ function addCertsCommands(certs: Command): void {
     .description('make a local CA and a server certificate, unless they are there, and say what clients need')
     .addOption(config)
     .action((options: EdgeOptions) => certsInit(options));
+  withStorageOptions(certs.command('rotate'))
+    .description('replace the server certificate and its key, and have the edge that runs serve them')
+    .option('--ca', 'replace the local CA as well: clients have to be given the new one')
+    .option('--prepare', 'with --ca: only make the next CA, to be given to clients beforehand')
+    .action((options: RotateOptions) => certsRotate(options));
   certs
     .command('show')
     .description('names, validity and fingerprints of the certificates')

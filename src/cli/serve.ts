@@ -10,15 +10,29 @@ export async function serve(options: EdgeOptions): Promise<void> {
   const config = configOf(options);
   // Before the start: the first worker may have clients while others still start.
   const stopped = untilTold();
-  const edge = await startEdge(config);
-  process.on('SIGHUP', () => {
-    edge.reload().catch((error: unknown) => console.error('pierhead: not reloaded:', messageOf(error)));
-  });
+  const toReload = untilStarted();
+  const edge = await startEdge(config, () => configOf(options));
+  toReload(edge);
   console.error(greeting(config, edge, options));
   await stopped;
   await edge.stop();
   // Timers and sockets of libraries must not keep a stopped edge alive.
   process.exit(0);
+}
+
+/** Before that Node would end the process at a SIGHUP; one that comes so early is made up for when the edge serves. */
+function untilStarted(): (edge: Edge) => void {
+  let early = false;
+  let running: Edge | undefined;
+  const reload = (): void => {
+    early = true;
+    running?.reload().catch((error: unknown) => console.error('pierhead: not reloaded:', messageOf(error)));
+  };
+  process.on('SIGHUP', reload);
+  return (edge) => {
+    running = edge;
+    if (early) reload();
+  };
 }
 
 /** Resolves at the first signal to stop; a second one, while starting or draining, ends the process at once. */

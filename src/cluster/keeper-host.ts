@@ -35,6 +35,7 @@ export class KeeperHost<Settings> {
         this.#session.closeBypass(message.ticket);
         return true;
       case 'ready':
+      case 'reloaded':
       case 'failed':
       case 'metrics':
         return false;

@@ -15,6 +15,8 @@ export type WorkerMessage =
   | { readonly type: 'audit'; readonly entries: readonly AuditEntry[] }
   | { readonly type: 'closeBypass'; readonly ticket: number }
   | { readonly type: 'ready' }
+  /** The settings of that number are in force. */
+  | { readonly type: 'reloaded'; readonly id: number }
   /** The worker cannot serve; fit for the operator. */
   | { readonly type: 'failed'; readonly code: string | undefined; readonly message: string }
   | { readonly type: 'metrics'; readonly id: number; readonly snapshot: MetricsSnapshot };
@@ -26,5 +28,5 @@ export type KeeperMessage<Settings> =
   | { readonly type: 'failure'; readonly id: number; readonly message: string }
   | { readonly type: 'event'; readonly event: KeeperEvent }
   | { readonly type: 'collect'; readonly id: number }
-  | { readonly type: 'reload'; readonly settings: Settings }
+  | { readonly type: 'reload'; readonly id: number; readonly settings: Settings }
   | { readonly type: 'drain' };

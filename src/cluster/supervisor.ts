@@ -12,6 +12,8 @@ const FIRST_PAUSE = ms(100);
 const LONGEST_PAUSE = seconds(30);
 /** A worker that does not answer a scrape in this time is left out of it. */
 const COLLECT_TIMEOUT = seconds(2);
+/** A worker that has not taken new settings by then is replaced: it would go on with rules that are revoked. */
+const RELOAD_TIMEOUT = seconds(15);
 
 export interface SupervisorEvents {
   workerStarted(pid: number | undefined): void;
@@ -31,6 +33,8 @@ interface Member<Settings> {
   readonly host: KeeperHost<Settings>;
   readonly startedAt: Milliseconds;
   readonly collecting: Map<number, (snapshot: MetricsSnapshot | undefined) => void>;
+  /** Reloads that it has not answered yet, by their number. */
+  readonly reloading: Map<number, () => void>;
   snapshot: MetricsSnapshot | undefined;
   ready: boolean;
 }
@@ -62,6 +66,7 @@ export class Supervisor<Settings> {
   #settings: Settings;
   #pause: Milliseconds = FIRST_PAUSE;
   #nextCollection = 1;
+  #nextReload = 1;
 
   constructor(parts: SupervisorParts<Settings>) {
     this.#parts = parts;
@@ -80,10 +85,10 @@ export class Supervisor<Settings> {
     await Promise.all(Array.from({ length: this.#parts.count }, () => this.#startWorker()));
   }
 
-  /** The new settings reach running workers and those to come. */
-  reload(settings: Settings): void {
+  /** Resolves when no worker serves by other settings than these; those to come have them from the start. */
+  async reload(settings: Settings): Promise<void> {
     this.#settings = settings;
-    for (const { worker } of this.#members.values()) send(worker, { type: 'reload', settings });
+    await Promise.all([...this.#members.values()].map((member) => this.#reloadIn(member, settings)));
   }
 
   /** Everybody's counters, those of workers that are gone included. */
@@ -128,6 +133,7 @@ export class Supervisor<Settings> {
       host: new KeeperHost(session, (message) => send(worker, message)),
       startedAt: clock.monotonic(),
       collecting: new Map(),
+      reloading: new Map(),
       snapshot: undefined,
       ready: false,
     };
@@ -135,6 +141,7 @@ export class Supervisor<Settings> {
     worker.on('message', (message: WorkerMessage) => {
       if (member.host.take(message)) return;
       if (message.type === 'metrics') member.collecting.get(message.id)?.(message.snapshot);
+      if (message.type === 'reloaded') member.reloading.get(message.id)?.();
       if (message.type === 'failed') {
         started.reject(new WorkerFailed(message.message, message.code));
         // It serves nothing, so its place is free: for another try, unless this was the start.
@@ -160,6 +167,7 @@ export class Supervisor<Settings> {
     member.host.close();
     // A scrape does not wait for one that is gone.
     for (const done of member.collecting.values()) done(undefined);
+    for (const done of member.reloading.values()) done();
     if (member.snapshot !== undefined) this.#retire(member.snapshot);
     if (this.#stopping.signal.aborted) return;
     events.workerDied(member.worker.process.pid, how);
@@ -175,6 +183,22 @@ export class Supervisor<Settings> {
 
   #retire(snapshot: MetricsSnapshot): void {
     this.#retired = merged([this.#retired, countersOf(snapshot)]);
+  }
+
+  async #reloadIn(member: Member<Settings>, settings: Settings): Promise<void> {
+    const id = this.#nextReload++;
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    member.reloading.set(id, resolve);
+    const stop = new AbortController();
+    const late = this.#parts.clock.sleep(RELOAD_TIMEOUT, stop.signal).then(
+      () => member.worker.process.kill('SIGKILL'),
+      () => undefined,
+    );
+    send(member.worker, { type: 'reload', id, settings });
+    await done;
+    stop.abort();
+    await late;
+    member.reloading.delete(id);
   }
 
   async #collectFrom(member: Member<Settings>): Promise<void> {

@@ -8,6 +8,7 @@ export interface WorkerDuties<Settings> {
   /** Resolves when it serves. */
   start(settings: Settings, keeper: RemoteKeeper): Promise<void>;
   event(event: KeeperEvent): void;
+  /** Called only once {@link start} is done. Rejects when they cannot be used: the worker is replaced then. */
   reload(settings: Settings): Promise<void>;
   snapshot(): Promise<MetricsSnapshot>;
   /** Resolves when the last request is answered. */
@@ -21,19 +22,21 @@ export function serveKeeper<Settings>(duties: WorkerDuties<Settings>): void {
     if (channel.connected) channel.send?.(message, undefined, undefined, () => undefined);
   };
   const keeper = new RemoteKeeper(send);
-  const start = async (settings: Settings): Promise<void> => {
+  const orFail = async (work: () => Promise<unknown>, done: WorkerMessage): Promise<void> => {
     try {
-      await duties.start(settings, keeper);
-      send({ type: 'ready' });
+      await work();
+      send(done);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       send({ type: 'failed', code, message: error instanceof Error ? error.message : String(error) });
     }
   };
+  /** Settings apply in the order in which they came, and not before there is something to apply them to. */
+  let settled: Promise<void> = Promise.resolve();
   channel.on('message', (message: KeeperMessage<Settings>) => {
     switch (message.type) {
       case 'start':
-        void start(message.settings);
+        settled = orFail(() => duties.start(message.settings, keeper), { type: 'ready' });
         return;
       case 'answer':
         keeper.answered(message.id, message.value);
@@ -48,7 +51,9 @@ export function serveKeeper<Settings>(duties: WorkerDuties<Settings>): void {
         void duties.snapshot().then((snapshot) => send({ type: 'metrics', id: message.id, snapshot }));
         return;
       case 'reload':
-        void duties.reload(message.settings);
+        settled = settled.then(() =>
+          orFail(() => duties.reload(message.settings), { type: 'reloaded', id: message.id }),
+        );
         return;
       case 'drain':
         void duties.drain().then(() => process.exit(0));

@@ -25,6 +25,10 @@ export interface TlsConfig {
   readonly minVersion: TlsVersion;
   /** DNS names (`*.` in front allowed) and IP addresses that a certificate made here is valid for. */
   readonly names: readonly string[];
+  /** Whether a certificate that was made here is renewed by itself, long before its end. */
+  readonly autoRotate: boolean;
+  /** Further pairs, which a client chooses by the name it asks for; absolute. */
+  readonly certificates: readonly { readonly cert: string; readonly key: string }[];
 }
 
 export interface StorageConfig {

@@ -15,6 +15,7 @@ export const DEFAULT_TLS = {
   key: 'certs/server.key',
   minVersion: 'TLSv1.2' satisfies TlsVersion,
   names: ['localhost'],
+  autoRotate: true,
 } as const;
 
 export const DEFAULT_STORAGE = { path: 'data', maxSize: bytes(50 * 1024 ** 3), highWatermark: 0.85 } as const;

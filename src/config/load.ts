@@ -158,7 +158,7 @@ function complete(
   problems.push(...warm.problems);
   return {
     listen,
-    tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
+    tls,
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     redis: completeRedis(parsed.redis, overrides.redis),

@@ -17,7 +17,16 @@ import {
   DEFAULT_STORAGE,
   DEFAULT_TLS,
 } from './defaults.ts';
-import { choiceField, field, listOf, scalarField, section, textField, unavailable } from './fields.ts';
+import {
+  booleanField,
+  choiceField,
+  field,
+  listOf,
+  scalarField,
+  section,
+  textField,
+  unavailable,
+} from './fields.ts';
 import { refusal } from './problem.ts';
 import { redisSchema } from './redis.ts';
 import type { Surroundings } from './secrets.ts';
@@ -27,6 +36,7 @@ import { upstreamsSchema } from './upstreams.ts';
 import { warmSchema } from './warm.ts';
 
 export const MAX_WORKERS = 64;
+const MAX_CERTIFICATES = 100;
 export const WORKERS_FORM = `auto, or a whole number from 1 to ${MAX_WORKERS}`;
 export const PATH_FORM = 'a path';
 const WATERMARK_FORM = 'a number from 0.1 to 0.99, the share of the file system that may be used';
@@ -81,7 +91,10 @@ function tlsSchema({ folder }: Surroundings) {
     names: listOf(textField(parseCertificateName, CERTIFICATE_NAME_FORM), 'the names the certificate is for')
       .min(1, { error: 'is empty; takes at least one name' })
       .default([...DEFAULT_TLS.names]),
-    autoRotate: unavailable(false),
+    autoRotate: booleanField().default(DEFAULT_TLS.autoRotate),
+    certificates: listOf(section({ cert: path, key: path }), 'further pairs, each with cert and key')
+      .max(MAX_CERTIFICATES, { error: `is too long; takes at most ${MAX_CERTIFICATES} pairs` })
+      .default([]),
   });
 }
 

@@ -88,7 +88,7 @@ export interface KeeperGauges {
   readonly fillsRunning: () => number;
   readonly storedBytes: () => number;
   readonly storedObjects: () => number;
-  readonly maxBytes: number;
+  readonly maxBytes: () => number;
   readonly filesystem: () => Promise<{ readonly totalBytes: number; readonly availableBytes: number }>;
   readonly workers: () => number;
 }
@@ -164,6 +164,22 @@ export class KeeperMetrics {
     labelNames: ['upstream'],
     registers: [this.registry],
   });
+  readonly reloads = this.#counter(
+    'pierhead_reloads_total',
+    'Reloads of the configuration or of certificates, by outcome.',
+    ['outcome'],
+  );
+  readonly configReloaded = new Gauge({
+    name: 'pierhead_config_last_reload_successful',
+    help: '0 while the configuration file holds something that the last reload refused.',
+    registers: [this.registry],
+  });
+  readonly certificateExpiry = new Gauge({
+    name: 'pierhead_certificate_expiry_timestamp_seconds',
+    help: 'When a certificate that is served ends: server, ca, or the file of a further one.',
+    labelNames: ['name'],
+    registers: [this.registry],
+  });
   readonly upstreamUp = new Gauge({
     name: 'pierhead_upstream_up',
     help: '1 while the upstream can be asked.',
@@ -183,7 +199,7 @@ export class KeeperMetrics {
     this.#gauge('pierhead_fills_running', 'Fills that run now.', gauges.fillsRunning);
     this.#gauge('pierhead_storage_bytes', 'Bytes stored.', gauges.storedBytes);
     this.#gauge('pierhead_storage_objects', 'Blobs and manifests stored.', gauges.storedObjects);
-    this.#gauge('pierhead_storage_max_bytes', 'Bytes that may be stored.', () => gauges.maxBytes);
+    this.#gauge('pierhead_storage_max_bytes', 'Bytes that may be stored.', gauges.maxBytes);
     this.#filesystem(gauges.filesystem);
     this.#gauge('pierhead_workers', 'Workers that serve now.', gauges.workers);
   }

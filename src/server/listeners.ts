@@ -9,8 +9,8 @@ import {
 } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { TlsOptions } from 'node:tls';
 import type { IpRules } from '../access/ip-rules.ts';
+import type { ServerContexts } from '../tls/serving/server-contexts.ts';
 import { guardConnections } from './connection-guard.ts';
 import type { Pipeline } from './pipeline.ts';
 import { Turns } from './turns.ts';
@@ -49,8 +49,10 @@ const MAX_CONNECTIONS = 4096;
 /** A port that is served. */
 export interface Listener {
   readonly address: Address;
-  /** New TLS options for new connections: all of them, since what is not given again is forgotten. TLS only. */
-  readonly renew?: (tls: TlsOptions) => void;
+  /** For the handshakes from here on; open connections keep what they have. TLS only. */
+  readonly renew?: (contexts: ServerContexts) => void;
+  /** Closes the open connections that the address rules, having changed, do not admit any more. */
+  enforce(): void;
   /** Takes no more connections and ends the idle ones; resolves when the last is gone. */
   drain(): Promise<void>;
   /** Ends what is still there, with FIN. */
@@ -64,12 +66,25 @@ export function listenPlain(address: Address, parts: ListenerParts): Promise<Lis
 
 export async function listenSecure(
   address: Address,
-  tls: TlsOptions,
+  contexts: ServerContexts,
   parts: ListenerParts,
 ): Promise<Listener> {
-  const server = createSecureServer({ ...httpOptions(parts), ...tls });
+  let served = contexts;
+  const server = createSecureServer({
+    ...httpOptions(parts),
+    ...contexts.options,
+    SNICallback: (servername, done) => done(null, served.contextFor(servername)),
+  });
   const listener = await listen(server, address, parts);
-  return { ...listener, renew: (renewed) => server.setSecureContext(renewed) };
+  const renew = (renewed: ServerContexts): void => {
+    // All options, since what is not given again is forgotten.
+    server.setSecureContext(renewed.options);
+    served = renewed;
+  };
+  // In a cluster, listening brings the ticket keys of the first worker that ever listened there: those of before a reload
+  // in a worker that comes after it.
+  renew(contexts);
+  return { ...listener, renew };
 }
 
 function httpOptions({ pushes }: ListenerParts): ServerOptions {
@@ -108,7 +123,7 @@ async function listen(
     if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
     else void refuse(error, socket, turns);
   });
-  guardConnections(server, parts.rules, parts.refused);
+  const enforce = guardConnections(server, parts.rules, parts.refused);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host: address.host, port: address.port, backlog: 1024 }, resolve);
@@ -116,6 +131,7 @@ async function listen(
   const bound = server.address();
   return {
     address: typeof bound === 'object' && bound !== null ? { host: address.host, port: bound.port } : address,
+    enforce,
     drain: () => {
       draining = true;
       return new Promise((resolve) => {

@@ -1,6 +1,7 @@
-import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, type KeyObject, type X509Certificate } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { CertificateError } from './certificate-error.ts';
+import { CertificateError, orExplain } from './certificate-error.ts';
 import { readPair, type CertificatePair, type PairFiles } from './certificate-files.ts';
 import { signCertificate, type DistinguishedName, type Profile } from './sign-certificate.ts';
 import { ms, type Milliseconds } from '../lib/brand.ts';
@@ -13,6 +14,7 @@ const BACKDATED = 60 * 60 * 1000;
 /** A machine without a battery-backed clock starts in 1970: what it makes then has long expired once the time is right. */
 const EARLIEST = Date.UTC(2025, 0, 1);
 
+/** A certificate and its key, as PEM texts. */
 export interface PemPair {
   readonly cert: string;
   readonly key: string;
@@ -22,6 +24,20 @@ export interface PemPair {
 export function authorityFiles(certFile: string): PairFiles {
   const folder = dirname(certFile);
   return { cert: join(folder, 'ca.crt'), key: join(folder, 'ca.key') };
+}
+
+/** Where a CA that was replaced is kept: it is told apart by its fingerprint. */
+export function formerAuthorityFiles(certFile: string, former: X509Certificate): PairFiles {
+  const id = former.fingerprint256.replaceAll(':', '').slice(0, 8).toLowerCase();
+  const folder = dirname(certFile);
+  return { cert: join(folder, `ca-${id}.crt`), key: join(folder, `ca-${id}.key`) };
+}
+
+/** The certificates of all CAs that were replaced. */
+export async function formerAuthorities(certFile: string): Promise<string[]> {
+  const folder = dirname(certFile);
+  const names = await orExplain(folder, 'read', readdir(folder));
+  return names.filter((name) => /^ca-[0-9a-f]{8}\.crt$/.test(name)).map((name) => join(folder, name));
 }
 
 /**

@@ -124,7 +124,7 @@ async function moveIn(file: string): Promise<void> {
   await orExplain(file, 'written', move());
 }
 
-async function removeIfThere(file: string): Promise<void> {
+export async function removeIfThere(file: string): Promise<void> {
   try {
     await unlink(file);
   } catch (error) {

@@ -7,7 +7,8 @@ import { readCertificateFields } from './read-certificate.ts';
 import { ms, type Milliseconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 
-const WARN_BEFORE = 14 * DAY;
+/** Our own are renewed by then; everybody else's are the operator's to replace. */
+const WARN_BEFORE = 30 * DAY;
 /** Replacing a CA means a visit to every client. */
 const WARN_AUTHORITY_BEFORE = 90 * DAY;
 
@@ -38,7 +39,7 @@ export function certificateState(facts: StateFacts, failure?: CertificateError):
   const { pair, authority, made } = facts;
   const warnings = [
     ...(failure === undefined ? [] : [`${pair.files.cert} could not be renewed: ${failure.message}`]),
-    ...validityWarnings(pair.files.cert, pair.certificate, facts.now, WARN_BEFORE),
+    ...validityWarnings(pair.files.cert, pair.certificate, facts.now),
     ...(authority === undefined
       ? []
       : validityWarnings(authority.file, authority.certificate, facts.now, WARN_AUTHORITY_BEFORE)),
@@ -60,16 +61,22 @@ export function namesOf(certificate: X509Certificate): string[] {
   return readCertificateFields(certificate.raw)?.names.map((name) => name.value) ?? [];
 }
 
+/** In lower case; the names by which a client can choose a certificate. */
+export function dnsNamesOf(certificate: X509Certificate): string[] {
+  const names = readCertificateFields(certificate.raw)?.names ?? [];
+  return names.filter(({ kind }) => kind === 'dns').map(({ value }) => value);
+}
+
 /** Whole days; negative once it has expired. */
 export function daysLeft(certificate: X509Certificate, now: Milliseconds): number {
   return Math.floor((certificate.validToDate.getTime() - now) / DAY);
 }
 
-function validityWarnings(
+export function validityWarnings(
   file: string,
   certificate: X509Certificate,
   now: Milliseconds,
-  before: number,
+  before: number = WARN_BEFORE,
 ): string[] {
   const { validFromDate, validToDate } = certificate;
   if (validToDate.getTime() <= now)
@@ -116,6 +123,13 @@ export async function describeCertificates(
   const description = describe(certFile, server, fromLocal, clock.now());
   if (authority === undefined) return { server: description };
   return { server: description, authority: describe(authorityFile, authority, true, clock.now()) };
+}
+
+/** A certificate that is served besides. @throws CertificateError when there is none, or it cannot be read. */
+export async function describeFurther(certFile: string, clock: Clock): Promise<CertificateDescription> {
+  const certificate = await readCertificate(certFile);
+  if (certificate !== undefined) return describe(certFile, certificate, false, clock.now());
+  throw new CertificateError(`${certFile} is not there: put it there, or take it out of tls.certificates.`);
 }
 
 function describe(

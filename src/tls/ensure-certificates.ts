@@ -1,6 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
 import { dirname } from 'node:path';
-import { authorityFiles, DAY, makeAuthority, readAuthority } from './certificate-authority.ts';
+import {
+  authorityFiles,
+  DAY,
+  formerAuthorities,
+  makeAuthority,
+  readAuthority,
+} from './certificate-authority.ts';
 import { CertificateError } from './certificate-error.ts';
 import {
   finishInterrupted,
@@ -28,22 +34,26 @@ export interface CertificateOptions {
   readonly names: readonly string[];
   /** The machine's own name: in each new certificate, but no reason for one, since a container has another every time. */
   readonly hostname: string;
+  /** False: one that ends soon is only warned of. Default true. */
+  readonly autoRotate?: boolean;
   readonly clock: Clock;
 }
 
-/** What is on disk. `due` is there when the pair is to be reissued: it is ours, and too old or without a name. */
+/** What is on disk. `due` says that the pair is to be reissued: it is ours, and too old, without a name, or of a former CA. */
 interface Standing {
   readonly pair: CertificatePair;
-  /** The CA beside the pair, when it issued it. */
+  /** The CA beside the pair, when that or a former one issued it. */
   readonly authority?: { readonly file: string; readonly certificate: X509Certificate };
   readonly own: boolean;
   readonly due: boolean;
+  /** Due for its age: then the key is replaced as well. */
+  readonly ending: boolean;
 }
 
 /**
  * A certificate and key to start with: those that are there, or new ones. Certificates that were not made here are never
- * touched. Ours is reissued, for the key that it has, when it ends within 30 days or lacks one of the names; where that
- * fails the old one stays, with a warning. Without anything to do, nothing is written, not even the lock.
+ * touched. Ours is reissued when it ends within 30 days, with a new key, and when it lacks one of the names, for the key
+ * that it has; where that fails the old one stays, with a warning. Without anything to do, nothing is written, not even the lock.
  * @throws CertificateError whose message tells the operator what to do.
  */
 export async function ensureCertificates(options: CertificateOptions): Promise<CertificateState> {
@@ -58,28 +68,6 @@ export async function ensureCertificates(options: CertificateOptions): Promise<C
   return underLock(options, settle).catch((error: unknown) => {
     if (error instanceof CertificateError) return stateOf(options, first, 'none', error);
     throw error;
-  });
-}
-
-/**
- * A new key and certificate from the local CA, at the operator's word; all that is missing is made.
- * @throws CertificateError also when the certificate was not made here.
- */
-export async function rotateCertificates(options: CertificateOptions): Promise<CertificateState> {
-  configuredNames(options.names);
-  await makeFolders(options);
-  return underLock(options, async () => {
-    await finishBoth(options);
-    const standing = await survey(options);
-    if (standing === undefined) return makePair(options);
-    if (!standing.own) {
-      throw new CertificateError(
-        `${options.cert} was not made by the local CA beside it, so it is not replaced: put a new pair there yourself, ` +
-          'or move both files away to have one made.',
-      );
-    }
-    await makePair(options);
-    return stateOf(options, await survey(options), 'renewed');
   });
 }
 
@@ -106,12 +94,18 @@ async function settle(options: CertificateOptions): Promise<CertificateState> {
   const authority = await readAuthority(authorityFiles(options.cert), options.clock);
   if (authority === undefined) return stateOf(options, standing, 'none');
   const { names, hostname, clock } = options;
-  const renewed = issueServerCertificate(authority, { names, hostname, key: standing.pair.key }, clock);
-  await replaceCertificate(options.cert, renewed.cert);
+  // A key that is a link is kept elsewhere for a reason; our new one would not get there.
+  if (standing.ending && !(await isLink(options.key))) {
+    await installPair(options, issueServerCertificate(authority, { names, hostname }, clock));
+  } else {
+    const renewed = issueServerCertificate(authority, { names, hostname, key: standing.pair.key }, clock);
+    await replaceCertificate(options.cert, renewed.cert);
+  }
   return stateOf(options, await survey(options), 'renewed');
 }
 
-async function makePair(options: CertificateOptions): Promise<CertificateState> {
+/** A new key and certificate from the local CA, which is made when there is none. Only under the lock. */
+export async function makePair(options: CertificateOptions): Promise<CertificateState> {
   const files = authorityFiles(options.cert);
   const existing = await readAuthority(files, options.clock);
   if (existing === undefined) await installPair(files, makeAuthority(options.clock));
@@ -123,7 +117,8 @@ async function makePair(options: CertificateOptions): Promise<CertificateState> 
   return stateOf(options, await survey(options), made);
 }
 
-async function survey(options: CertificateOptions): Promise<Standing | undefined> {
+/** `undefined` when there is no pair. */
+export async function survey(options: CertificateOptions): Promise<Standing | undefined> {
   const pair = await readPair(options);
   if (pair === undefined) return undefined;
   const file = authorityFiles(options.cert).cert;
@@ -132,13 +127,25 @@ async function survey(options: CertificateOptions): Promise<Standing | undefined
     if (error instanceof CertificateError) return undefined;
     throw error;
   });
-  if (authority === undefined || !isIssuedBy(pair.certificate, authority))
-    return { pair, own: false, due: false };
-  const own = isMadeHere(pair.certificate) && !(await isLink(options.cert));
+  const made = isMadeHere(pair.certificate);
+  const current = authority !== undefined && isIssuedBy(pair.certificate, authority);
+  const former = made && !current && (await isOfFormerAuthority(pair.certificate, options.cert));
+  if (authority === undefined || !(current || former)) return { pair, own: false, due: false, ending: false };
+  const own = made && !(await isLink(options.cert));
   const longer = authority.validToDate.getTime() > pair.certificate.validToDate.getTime() + DAY;
-  const ending = pair.certificate.validToDate.getTime() - options.clock.now() < RENEW_BEFORE;
-  const due = own && ((ending && longer) || lacksName(pair, options.names));
-  return { pair, authority: { file, certificate: authority }, own, due };
+  const old = pair.certificate.validToDate.getTime() - options.clock.now() < RENEW_BEFORE;
+  const ending = old && longer && options.autoRotate !== false;
+  const due = own && (ending || former || lacksName(pair, options.names));
+  return { pair, authority: { file, certificate: authority }, own, due, ending };
+}
+
+/** True while a replacement of the CA has not come to the server's certificate yet: it was cut off between the two. */
+async function isOfFormerAuthority(certificate: X509Certificate, certFile: string): Promise<boolean> {
+  for (const file of await formerAuthorities(certFile)) {
+    const former = await readCertificate(file);
+    if (former !== undefined && isIssuedBy(certificate, former)) return true;
+  }
+  return false;
 }
 
 async function surveyOrError(options: CertificateOptions): Promise<Standing | CertificateError | undefined> {
@@ -153,7 +160,7 @@ function lacksName(pair: CertificatePair, names: readonly string[]): boolean {
   return configuredNames(names).some((name) => !present.has(name.value));
 }
 
-function stateOf(
+export function stateOf(
   options: CertificateOptions,
   standing: Standing | undefined,
   made: Made,
@@ -163,12 +170,12 @@ function stateOf(
   return certificateState({ ...standing, made, now: options.clock.now() }, failure);
 }
 
-async function finishBoth(options: CertificateOptions): Promise<void> {
+export async function finishBoth(options: CertificateOptions): Promise<void> {
   await finishInterrupted(authorityFiles(options.cert));
   await finishInterrupted(options);
 }
 
-function underLock<T>(
+export function underLock<T>(
   options: CertificateOptions,
   work: (options: CertificateOptions) => Promise<T>,
 ): Promise<T> {

@@ -20,6 +20,8 @@ export interface ServerTlsSettings {
   /** PEM, without a passphrase. */
   readonly key: string;
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** 48 random octets that session tickets are sealed with: the same in all workers, others after each reload. */
+  readonly ticketKeys?: Buffer;
   /** Ask clients for certificates; `required` ends the handshake of a client that has none that is good. */
   readonly clients?: { readonly ca: string; readonly crl?: string; readonly required: boolean };
 }
@@ -44,6 +46,7 @@ export function serverTlsOptions(settings: ServerTlsSettings): ServerTlsOptions 
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: 10_000,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    ...(settings.ticketKeys === undefined ? {} : { ticketKeys: settings.ticketKeys }),
   };
   if (clients === undefined) return options;
   return {

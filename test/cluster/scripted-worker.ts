@@ -6,6 +6,10 @@ export interface Script {
   readonly at: 'serve' | 'crash' | 'fail';
   /** Requests it claims to have answered. */
   readonly counted?: number;
+  /** The same, from the moment that it gets these settings in place of others. */
+  readonly countedAtReload?: number;
+  /** What it does when it gets other settings than these. */
+  readonly reload?: 'refuse' | 'hang';
   /** It does not answer a scrape. */
   readonly mute?: boolean;
 }
@@ -22,6 +26,9 @@ serveKeeper<Script>({
   },
   event: () => undefined,
   reload: async (settings) => {
+    if (script?.reload === 'refuse') throw new Error('not these');
+    if (script?.reload === 'hang') await new Promise(() => undefined);
+    metrics.servedBytes.inc(settings.countedAtReload ?? 0);
     script = settings;
   },
   snapshot: () => (script?.mute === true ? new Promise(() => undefined) : metrics.snapshot()),

@@ -56,14 +56,14 @@ void t.test('a worker that is killed is replaced', async (t) => {
 void t.test('workers that die at once are replaced with growing pauses, up to half a minute', async (t) => {
   const { supervisor, clock, started, died } = await supervise(t, 1, { at: 'serve' });
   await supervisor.start();
-  supervisor.reload({ at: 'crash' });
+  await supervisor.reload({ at: 'crash' });
   process.kill(started[0] ?? 0, 'SIGKILL');
   const pauses = [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
   for (const [deaths, pause] of pauses.entries()) {
     await eventually(() => died.length === deaths + 1 && clock.sleeping === 1);
     await clock.advance(pause - 1);
     t.equal(clock.sleeping, 1, `after ${pause - 1} ms it still waits`);
-    if (deaths === pauses.length - 1) supervisor.reload({ at: 'serve' });
+    if (deaths === pauses.length - 1) await supervisor.reload({ at: 'serve' });
     await clock.advance(1);
   }
   await eventually(() => started.length === 2, { what: 'the one that does not crash serves' });
@@ -84,12 +84,12 @@ void t.test('a worker that cannot serve: the start says why, a later one is trie
 
   const { supervisor, clock, started, died } = await supervise(t, 1, { at: 'serve' });
   await supervisor.start();
-  supervisor.reload({ at: 'fail' });
+  await supervisor.reload({ at: 'fail' });
   process.kill(started[0] ?? 0, 'SIGKILL');
   await eventually(() => clock.sleeping === 1);
   await clock.advance(200);
   await eventually(() => died.length === 2 && clock.sleeping === 1);
-  supervisor.reload({ at: 'serve' });
+  await supervisor.reload({ at: 'serve' });
   await clock.advance(400);
   await eventually(() => supervisor.ready === 1);
 });
@@ -99,11 +99,42 @@ void t.test('a worker that ends at its start ends the start', async (t) => {
   await t.rejects(supervisor.start(), { message: 'a worker ended at its start (7)' });
 });
 
+void t.test('a reload is done when every worker has the new settings', async (t) => {
+  const { supervisor, clock, counted } = await supervise(t, 2, { at: 'serve' });
+  await supervisor.start();
+  await supervisor.reload({ at: 'serve', countedAtReload: 10 });
+  t.equal(await counted(), 20);
+  t.equal(clock.sleeping, 0, 'nobody is waited for any more');
+});
+
+void t.test(
+  'a worker that refuses new settings, or does not take them, is replaced by one that has them',
+  async (t) => {
+    for (const reload of ['refuse', 'hang'] as const) {
+      const { supervisor, clock, started, died, counted } = await supervise(t, 1, { at: 'serve', reload });
+      await supervisor.start();
+      const reloaded = supervisor.reload({ at: 'serve', counted: 5 });
+      if (reload === 'hang') {
+        await clock.advance(14_999);
+        t.equal(died.length, 0, 'it has fifteen seconds');
+        await clock.advance(1);
+      }
+      await reloaded;
+      t.same(died, ['SIGKILL'], reload);
+      await eventually(async () => {
+        await clock.advance(200);
+        return started.length === 2;
+      });
+      t.equal(await counted(), 5);
+    }
+  },
+);
+
 void t.test('counters are the sum, and stay when a worker goes', async (t) => {
   const { supervisor, clock, started, died, counted } = await supervise(t, 2, { at: 'serve', counted: 3 });
   await supervisor.start();
   t.equal(await counted(), 6);
-  supervisor.reload({ at: 'serve', counted: 10 });
+  await supervisor.reload({ at: 'serve', counted: 10 });
   process.kill(started[0] ?? 0, 'SIGKILL');
   await eventually(() => died.length === 1 && clock.sleeping === 1);
   t.equal(await counted(), 6, 'what it had counted is still there');
@@ -116,7 +147,7 @@ void t.test('a worker that goes during a scrape counts once', async (t) => {
   const { supervisor, clock, started, died, counted } = await supervise(t, 2, { at: 'serve', counted: 3 });
   await supervisor.start();
   t.equal(await counted(), 6);
-  supervisor.reload({ at: 'serve', mute: true });
+  await supervisor.reload({ at: 'serve', mute: true });
   const scrape = counted();
   t.equal(clock.sleeping, 2, 'it waits for both');
   process.kill(started[0] ?? 0, 'SIGKILL');

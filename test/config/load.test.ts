@@ -34,6 +34,8 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
       key: `${cwd}/certs/server.key`,
       minVersion: 'TLSv1.2',
       names: ['localhost'],
+      autoRotate: true,
+      certificates: [],
     },
     workers: 2,
     storage: { path: `${cwd}/data`, maxSize: 53_687_091_200, highWatermark: 0.85 },

@@ -26,6 +26,14 @@ void t.test('every value names its key, what it got and what it takes', async (t
     ['tls: { names: [] }', 'tls.names', /at least one/],
     ['tls: { names: [ok, a b] }', 'tls.names[1]', /^got "a b"; takes a DNS name/],
     ['tls: { cert: "" }', 'tls.cert', 'got ""; takes a path'],
+    ['tls: { autoRotate: sometimes }', 'tls.autoRotate', /^got "sometimes"; takes true or false/],
+    ['tls: { certificates: a.crt }', 'tls.certificates', /^got "a.crt"; takes a list: further pairs/],
+    ['tls: { certificates: [{ cert: a.crt }] }', 'tls.certificates[0].key', 'is missing; takes a path'],
+    [
+      `tls: { certificates: [${'{ cert: a, key: b }, '.repeat(101)}] }`,
+      'tls.certificates',
+      'is too long; takes at most 100 pairs',
+    ],
     ['workers: 0', 'workers', 'got 0; takes auto, or a whole number from 1 to 64'],
     ['workers: 65', 'workers', /^got 65/],
     ['workers: 1.5', 'workers', /^got 1.5/],
@@ -82,13 +90,12 @@ void t.test('what this version does not have is refused by name, unless it is of
     ['roles', 'roles: [{ role: reader }]'],
     ['limits', 'limits: { burst: 1 }'],
     ['access.trustedProxies', 'access: { trustedProxies: [10.0.0.1] }'],
-    ['tls.autoRotate', 'tls: { autoRotate: true }'],
   ];
   for (const [key, yaml] of on)
     t.strictSame(problemsIn(t, yaml), [{ key, message: 'is not available in this version' }], yaml);
   const off = [
     'auth: { mode: none }\nroles: []\naudit: { to: null }\nlimits:',
-    'access: { trustedProxies: [] }\ntls: { autoRotate: false }',
+    'access: { trustedProxies: [] }',
   ];
   for (const yaml of off) t.strictSame(problemsIn(t, yaml), [], yaml);
 });
@@ -130,7 +137,7 @@ void t.test('every value that is taken', async (t) => {
     t,
     `
 listen: { https: null, http: '[::1]:5000', admin: null }
-tls: { cert: a.crt, key: /keys/a.key, minVersion: TLSv1.3, names: [edge.corp, '*.corp', 10.0.0.1] }
+tls: { cert: a.crt, key: /keys/a.key, minVersion: TLSv1.3, names: [edge.corp, '*.corp', 10.0.0.1], autoRotate: false, certificates: [{ cert: b.crt, key: /keys/b.key }] }
 workers: 3
 storage: { path: ../cache, maxSize: 1048576, highWatermark: 0.99 }
 freshness: { tag: 0s, deadline: 500ms, staleIfError: 12h, negative: 1m }
@@ -155,6 +162,8 @@ log: { level: silent }
         key: '/keys/a.key',
         minVersion: 'TLSv1.3',
         names: ['edge.corp', '*.corp', '10.0.0.1'],
+        autoRotate: false,
+        certificates: [{ cert: `${folder}/b.crt`, key: '/keys/b.key' }],
       },
       workers: 3,
       storage: { path: `${dirname(folder)}/cache`, maxSize: 1_048_576, highWatermark: 0.99 },

@@ -67,7 +67,7 @@ for (const workers of [1, 2]) {
     const others = lines.filter(({ status }) => status !== 200);
     t.same(
       new Set(
-        others.map(({ action, decision, status, reason }) => `${action} ${decision} ${status} ${reason}`),
+        others.map(({ action, decision, status, reason }) => [action, decision, status, reason].join(' ')),
       ),
       new Set([
         'pull allow 404 MANIFEST_UNKNOWN',

@@ -14,7 +14,7 @@ void t.test('counters are summed over the processes, gauges stand by process', a
     fillsRunning: () => 1,
     storedBytes: () => stored,
     storedObjects: () => 2,
-    maxBytes: 100,
+    maxBytes: () => 100,
     filesystem: async () => ({ totalBytes: 1000, availableBytes: 300 }),
     workers: () => 2,
   });

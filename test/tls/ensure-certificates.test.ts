@@ -17,11 +17,9 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { ms, type Milliseconds } from '../../src/lib/brand.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
-import {
-  ensureCertificates,
-  rotateCertificates,
-  type CertificateOptions,
-} from '../../src/tls/ensure-certificates.ts';
+import { ensureCertificates, type CertificateOptions } from '../../src/tls/ensure-certificates.ts';
+
+import { rotateCertificates } from '../../src/tls/rotation/rotate-certificates.ts';
 
 const run = promisify(execFile);
 const DAY = 86_400_000;
@@ -139,9 +137,13 @@ void t.test(
 void t.test('less than 30 days before its end a certificate is renewed, not earlier', async (t) => {
   const folder = t.testdir();
   await ensureCertificates(optionsIn(folder));
+  const first = await contents(folder);
   t.equal((await ensureCertificates(optionsIn(folder, { clock: at(NOW + 60 * DAY) }))).made, 'none');
+  const off = { ...optionsIn(folder, { clock: at(NOW + 61 * DAY) }), autoRotate: false };
+  t.match(await ensureCertificates(off), { made: 'none', warning: /expires in 29 days/ });
   const renewed = await ensureCertificates(optionsIn(folder, { clock: at(NOW + 61 * DAY) }));
   t.match(renewed, { made: 'renewed', expiresAt: NOW + 151 * DAY });
+  t.not((await contents(folder))['server.key'], first['server.key'], 'with a key of its own');
   t.equal((await ensureCertificates(optionsIn(folder, { clock: at(NOW + 61 * DAY) }))).made, 'none');
   const longAfter = await ensureCertificates(optionsIn(folder, { clock: at(NOW + 400 * DAY) }));
   t.match(longAfter, { made: 'renewed', expiresAt: NOW + 490 * DAY }, 'an expired one, too');

@@ -31,11 +31,24 @@ export type Age = 'fresh' | 'stale' | 'expired';
 /** What is left of an upstream that is no longer configured is neither fresh nor stale. */
 const NOTHING: FreshnessRules = { tag: ms(0), deadline: ms(0), staleIfError: ms(0), negative: ms(0) };
 
-export function rulesByUpstream(
-  upstreams: readonly { readonly name: string; readonly freshness: FreshnessRules }[],
-): RulesOf {
-  const rules = new Map(upstreams.map(({ name, freshness }) => [name, freshness]));
-  return (upstream) => rules.get(upstream) ?? NOTHING;
+/** The rules as they are in force now: a reload replaces them under everybody who holds {@link of}. */
+export class UpstreamRules {
+  #rules: ReadonlyMap<string, FreshnessRules> = new Map();
+
+  constructor(upstreams: Iterable<UpstreamFreshness>) {
+    this.replace(upstreams);
+  }
+
+  readonly of: RulesOf = (upstream) => this.#rules.get(upstream) ?? NOTHING;
+
+  replace(upstreams: Iterable<UpstreamFreshness>): void {
+    this.#rules = new Map(Array.from(upstreams, ({ name, freshness }) => [name, freshness]));
+  }
+}
+
+export interface UpstreamFreshness {
+  readonly name: string;
+  readonly freshness: FreshnessRules;
 }
 
 /** A record from the future (the clock was set back) is stale, never fresh for days. */
