@@ -21,7 +21,7 @@ import { tokenRecords } from './cache/token-records.ts';
 import type { Config, UpstreamConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Log } from './observe/log.ts';
-import { KeeperMetrics } from './observe/metrics.ts';
+import { KeeperMetrics, type KeeperGauges } from './observe/metrics.ts';
 import type { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
 import { markCleanEnd, openMetadata, reconcile } from './store/recovery.ts';
@@ -120,14 +120,7 @@ export class EdgeKeeper {
     this.#rules = parts.rules;
     const rulesOf = parts.rules.of;
     this.#maxBytes = config.storage.maxSize;
-    this.metrics = new KeeperMetrics('keeper', {
-      fillsRunning: () => this.#blobs.fillsRunning,
-      storedBytes: () => index.bytes,
-      storedObjects: () => index.count,
-      maxBytes: () => this.#maxBytes,
-      filesystem: () => filesystemOf(storage.layout),
-      workers: parts.workers,
-    });
+    this.metrics = new KeeperMetrics('keeper', this.#gauges(parts.workers));
     parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
     this.#events = events;
@@ -193,6 +186,18 @@ export class EdgeKeeper {
     this.#quietInventory = new Inventory(inventory);
     this.warming = new Warming(config, { core: this.core, storage, metrics: this.metrics, log });
     this.#announceUpstreams();
+  }
+
+  #gauges(workers: () => number): KeeperGauges {
+    const { index, layout } = this.#storage;
+    return {
+      fillsRunning: () => this.#blobs.fillsRunning,
+      storedBytes: () => index.bytes,
+      storedObjects: () => index.count,
+      maxBytes: () => this.#maxBytes,
+      filesystem: () => filesystemOf(layout),
+      workers,
+    };
   }
 
   /** For a worker in this process. */
