@@ -233,6 +233,7 @@ void t.test('an answer that was under way during a delete is not believed', asyn
   const gate = Promise.withResolvers<void>();
   site.gate = gate.promise;
   const asked = store.get('links', 'a');
+  await eventually(() => site.asked.length === 1);
   const deleted = store.delete('links', 'a');
   gate.resolve();
   await deleted;

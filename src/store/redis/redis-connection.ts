@@ -118,7 +118,7 @@ export class RedisConnection {
     const { clock, timeout } = this.#options;
     const done = new AbortController();
     const late = clock.sleep(timeout, done.signal).then(
-      // When this process was busy, the answer may be here and not yet read: timers come before sockets.
+      // When this process was busy, the answer may be here and not yet read: timers may come before sockets.
       async (): Promise<typeof LATE> => await turn(undefined).then(() => LATE),
       (): typeof LATE => LATE,
     );

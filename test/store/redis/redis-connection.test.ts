@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import { ms } from '../../../src/lib/brand.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -100,10 +100,13 @@ void t.test('an answer that is here but not yet read is no timeout', { skip }, a
   await using redis = await startRedis();
   const { connection, store } = openRedis(t, standalone(redis), { timeout: ms(20) });
   await eventually(() => connection.available);
-  const asked = store.get('links', KEY);
-  await turn();
-  // This process is busy, as with a manifest of megabytes.
-  for (const until = performance.now() + 60; performance.now() < until;);
+  // This process is busy where the next thing that the event loop looks at are timers, and only then sockets.
+  const asked = new Promise((resolve) => {
+    setImmediate(() => {
+      resolve(store.get('links', KEY));
+      for (const until = performance.now() + 60; performance.now() < until;);
+    });
+  });
   t.equal(await asked, undefined);
   t.ok(connection.available);
 });
@@ -234,3 +237,16 @@ void t.test(
     }
   },
 );
+
+void t.test('what Redis repeats of a command is in no message', async (t) => {
+  const canary = 'canary-password';
+  const { port } = await peer(t, (_, socket) =>
+    socket.write(`-ERR unknown command 'AUTH', with args beginning with: 'edge' '${canary}'\r\n`),
+  );
+  const target = { ...standalone({ port }), username: 'edge', password: canary };
+  const { connection, store, told } = openRedis(t, target);
+  await eventually(() => connection.lastError !== undefined);
+  const error: unknown = await store.get('links', KEY).catch((error: unknown) => error);
+  t.match(error, { message: 'Redis answered ERR' });
+  t.notMatch(inspect([error, connection.lastError, told], { depth: null, showHidden: true }), canary);
+});
