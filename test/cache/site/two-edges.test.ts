@@ -10,8 +10,9 @@ import { reference, repository } from '../cache-site.ts';
 import { twoEdges, type TestEdge, type TestSite } from './two-edges.ts';
 
 const APP = repository('team/app');
-const QUESTION = 'manifest central/team/app:v1';
-const { reference: V1 } = { reference: reference('v1') };
+const KEY = 'central/team/app:v1';
+const QUESTION = `manifest ${KEY}`;
+const V1 = reference('v1');
 
 interface Scene extends TestSite {
   readonly central: Central;
@@ -147,7 +148,10 @@ void t.test(
     central.on({ kind: 'manifest', method: 'HEAD' }, { kind: 'stall', until: slow.promise, times: 1 });
     const first = ask(a);
     await eventually(() => central.requests('HEAD', 'manifest') === 1);
+    const { sleeping } = clock;
     const second = ask(b);
+    // For the client's answer, for the deadline, and until its next look.
+    await eventually(() => clock.sleeping === sleeping + 3);
     await clock.advance(1000);
     t.match(await first, { kind: 'manifest', result: 'stale' });
     t.match(await second, { kind: 'manifest', result: 'stale' });
@@ -224,7 +228,7 @@ void t.test('a purge reaches the other edge, and what is shared', async (t) => {
   await answersOf(view, herd(view, 2));
   central.forget();
   // Not known here any more, but there and in what is shared.
-  await a.cache.store.delete('tags', 'central/team/app:v1');
+  await a.cache.store.delete('tags', KEY);
   if (V1.kind !== 'tag') throw new Error('a tag');
   const selector = { kind: 'tag', repository: APP, tag: V1.tag } as const;
   await a.cache.inventory.purge(selector);
@@ -234,6 +238,12 @@ void t.test('a purge reaches the other edge, and what is shared', async (t) => {
   await clock.advance(0);
   t.match(await answersOf(view, ask(b)), { result: 'miss' });
   t.equal(central.requests('GET', 'manifest'), 1);
+
+  // Nor there, but still in what is shared.
+  for (const { cache } of [a, b]) await cache.store.delete('tags', KEY);
+  await a.cache.inventory.purge(selector);
+  await answersOf(view, ask(b));
+  t.equal(central.requests('GET', 'manifest'), 2);
 });
 
 void t.test('an edge that may have missed something asks before it trusts a tag again', async (t) => {
