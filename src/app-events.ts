@@ -43,8 +43,10 @@ export class KeeperEvents {
         metrics.diskRefusals.inc();
         this.#seldom.run('disk', (leftOut) => log.warn({ digest, err, leftOut }, 'the disk refused a blob'));
       },
-      started: (digest, repository) =>
-        log.debug({ digest, repository: repositoryKey(repository) }, 'fill started'),
+      started: (digest, repository, cause) => {
+        metrics.misses.inc({ kind: 'blob', cause });
+        log.debug({ digest, repository: repositoryKey(repository), cause }, 'fill started');
+      },
       ended: (digest, outcome, size) => {
         metrics.fills.inc({ outcome });
         const level = outcome === 'stored' || outcome === 'stopped' ? 'debug' : 'warn';
@@ -62,6 +64,7 @@ export class KeeperEvents {
     const log = this.#log;
     return {
       received: (count) => this.#metrics.upstreamBytes.inc(count),
+      missed: (cause) => this.#metrics.misses.inc({ kind: 'manifest', cause }),
       rejected: (repository, error) => {
         this.#metrics.rejected.inc();
         log.warn({ repository: repositoryKey(repository), reason: error.message }, 'manifest refused');

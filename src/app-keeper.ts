@@ -140,6 +140,7 @@ export class EdgeKeeper {
     const shared = {
       upstreams: this.#upstreams,
       links,
+      departures: storage.departures,
       negative: new NegativeCache(clock, (upstream) => rulesOf(upstream).negative),
       clock,
     };

@@ -1,12 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import { Evictor, type Filesystem } from './cache/eviction.ts';
+import { Departures } from './cache/departures.ts';
 import { Links } from './cache/links.ts';
 import { ManifestStore } from './cache/manifests/manifest-store.ts';
 import { Pins } from './cache/pins/pins.ts';
 import type { StorageConfig } from './config/config.ts';
 import { systemClock } from './lib/clock.ts';
 import { BlobFiles } from './store/blob-files.ts';
-import { blobKey, BlobIndex, type Stored } from './store/blob-index.ts';
+import { blobKey, BlobIndex, manifestKey, type Stored } from './store/blob-index.ts';
 import type { StoreLayout } from './store/layout.ts';
 import { ManifestFiles } from './store/manifest-files.ts';
 import type { MetadataStore } from './store/metadata-store.ts';
@@ -23,6 +24,7 @@ export interface Storage {
   readonly files: BlobFiles;
   readonly links: Links;
   readonly index: BlobIndex;
+  readonly departures: Departures;
   readonly manifestFiles: ManifestFiles;
   readonly manifests: ManifestStore;
   /** As `links` and `manifests`, of this host alone: what has no room here may well stay elsewhere. */
@@ -64,7 +66,18 @@ export function openStorage(
     clock: systemClock,
     setAside: pinsSetAside,
   });
-  return { layout, metadata, store, files, index, manifestFiles, ...shared, evictable: over(local), pins };
+  return {
+    layout,
+    metadata,
+    store,
+    files,
+    index,
+    manifestFiles,
+    ...shared,
+    evictable: over(local),
+    pins,
+    departures: new Departures(),
+  };
 }
 
 /** @throws what the disk says when it cannot be asked. */
@@ -75,15 +88,20 @@ export async function filesystemOf(layout: StoreLayout): Promise<Filesystem> {
 
 /** Keeps what is stored within `storage.maxSize` and the file system's watermark. */
 export function createEvictor(
-  { index, files, evictable: { links, manifests }, layout }: Storage,
+  { index, files, departures, evictable: { links, manifests }, layout }: Storage,
   { maxSize, highWatermark }: StorageConfig,
   evicted: (stored: Stored) => void,
 ): Evictor {
   const remove = async (stored: Stored): Promise<void> => {
-    if (stored.kind === 'manifest') return await manifests.remove(stored.digest);
+    if (stored.kind === 'manifest') {
+      await manifests.remove(stored.digest);
+      departures.note(manifestKey(stored.digest), 'evicted');
+      return;
+    }
     await files.remove(stored.digest);
     await index.remove(blobKey(stored.digest));
     await links.removeAll(stored.digest);
+    departures.note(blobKey(stored.digest), 'evicted');
   };
   const filesystem = (): Promise<Filesystem> => filesystemOf(layout);
   return new Evictor({ index, filesystem, remove, evicted }, { maxBytes: maxSize, highWatermark });

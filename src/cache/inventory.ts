@@ -9,6 +9,7 @@ import { blobKey, manifestKey, type BlobIndex } from '../store/blob-index.ts';
 import type { BlobFiles } from '../store/blob-files.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { decodeTag, tagKey } from './manifests/freshness.ts';
+import type { Departures } from './departures.ts';
 import type { Links } from './links.ts';
 import { PinnedError, type Pins } from './pins/pins.ts';
 import { decodeManifest, type ManifestEntry, type ManifestStore } from './manifests/manifest-store.ts';
@@ -17,6 +18,7 @@ export interface InventoryParts {
   readonly metadata: MetadataStore;
   readonly manifests: ManifestStore;
   readonly links: Links;
+  readonly departures: Departures;
   readonly index: BlobIndex;
   readonly files: BlobFiles;
   readonly clock: Clock;
@@ -160,7 +162,7 @@ export class Inventory {
     let bytes = 0;
     for (const stored of this.#parts.index.all()) {
       if (stored.kind === 'manifest') {
-        await this.#parts.manifests.remove(stored.digest);
+        await this.#removeManifest(stored.digest);
         manifests += 1;
       } else {
         bytes += await this.#removeBlob(stored.digest);
@@ -186,7 +188,7 @@ export class Inventory {
       if (gone.has(digest)) continue;
       for (const blob of parsed(decodeManifest(digest, value))?.blobs ?? []) blobs.delete(blob);
     }
-    for (const digest of gone) await this.#parts.manifests.remove(digest);
+    for (const digest of gone) await this.#removeManifest(digest);
     let bytes = 0;
     for (const blob of blobs) bytes += await this.#removeBlob(blob);
     return { manifests: gone.size, blobs: blobs.size, bytes };
@@ -199,12 +201,18 @@ export class Inventory {
     }
   }
 
+  async #removeManifest(digest: Digest): Promise<void> {
+    await this.#parts.manifests.remove(digest);
+    this.#parts.departures.note(manifestKey(digest), 'purged');
+  }
+
   async #removeBlob(digest: Digest): Promise<number> {
     const { index, files, links } = this.#parts;
     const size = index.sizeOf(blobKey(digest)) ?? 0;
     await files.remove(digest);
     await index.remove(blobKey(digest));
     await links.removeAll(digest);
+    this.#parts.departures.note(blobKey(digest), 'purged');
     return size;
   }
 

@@ -109,6 +109,11 @@ export class KeeperMetrics {
     'pierhead_upstream_bytes_total',
     'Bytes of blobs, manifests and lists received from upstreams.',
   );
+  readonly misses = this.#counter(
+    'pierhead_misses_total',
+    'Manifests and blobs that upstreams had to send, by cause.',
+    ['kind', 'cause'],
+  );
   readonly evictions = this.#counter('pierhead_evictions_total', 'Evicted objects, by kind.', ['kind']);
   readonly evictedBytes = this.#counter('pierhead_evicted_bytes_total', 'Bytes of evicted objects.');
   readonly rejected = this.#counter(

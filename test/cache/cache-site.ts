@@ -16,6 +16,7 @@ import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
 import { ALONE, type Site } from '../../src/cache/site/site.ts';
 import { tokenRecords } from '../../src/cache/token-records.ts';
+import { Departures } from '../../src/cache/departures.ts';
 import { Inventory } from '../../src/cache/inventory.ts';
 import { Pins } from '../../src/cache/pins/pins.ts';
 import { Warmer } from '../../src/cache/warm/warmer.ts';
@@ -27,7 +28,7 @@ import type { GrantedRepository } from '../../src/oci/granted.ts';
 import { parseReference, type Reference } from '../../src/oci/reference.ts';
 import { parseRepositoryName } from '../../src/oci/repository-name.ts';
 import { BlobFiles } from '../../src/store/blob-files.ts';
-import { blobKey, BlobIndex, type Stored } from '../../src/store/blob-index.ts';
+import { blobKey, BlobIndex, manifestKey, type Stored } from '../../src/store/blob-index.ts';
 import { EmbeddedStore } from '../../src/store/embedded-store.ts';
 import { StoreLayout } from '../../src/store/layout.ts';
 import type { MetadataStore } from '../../src/store/metadata-store.ts';
@@ -85,6 +86,9 @@ export class CacheSite {
   readonly records: FillRecords;
   readonly upstream: UpstreamClient;
   readonly happened: string[] = [];
+  /** Why upstreams were asked for content, in order. */
+  readonly misses: string[] = [];
+  readonly departures = new Departures();
   readonly #options: SiteOptions;
   readonly #metadata: MetadataStore;
   /** The system clock's sleeps hold no process; an edge's listeners do, and here this does. */
@@ -128,7 +132,8 @@ export class CacheSite {
       { maxBytes: options.maxBytes ?? 1e12, highWatermark: options.highWatermark ?? 0.9 },
     );
     const negative = new NegativeCache(clock, () => this.rules.negative);
-    const shared = { upstreams, links: this.links, negative, clock };
+    const { links, departures } = this;
+    const shared = { upstreams, links, departures, negative, clock };
     this.blobs = new BlobCache({
       ...shared,
       files: this.files,
@@ -147,6 +152,7 @@ export class CacheSite {
       site,
       events: {
         received: () => undefined,
+        missed: (cause) => void this.misses.push(`manifest: ${cause}`),
         rejected: (_repository, error) => this.#note(`rejected ${error.message}`),
         unanswered: (_repository, error) => this.#note(`unanswered ${error.kind}`),
         storeFailed: (error) => this.#note(`store failed ${String(error)}`),
@@ -199,6 +205,7 @@ export class CacheSite {
       metadata: store,
       manifests: this.manifests,
       links: this.links,
+      departures,
       index,
       files: this.files,
       clock,
@@ -277,7 +284,10 @@ export class CacheSite {
       resumed: (_digest, offset) => this.#note(`resumed at ${offset}`),
       refused: (_digest, error) =>
         this.#note(`refused ${(error as NodeJS.ErrnoException).code ?? String(error)}`),
-      started: () => this.#note('started'),
+      started: (_digest, _repository, cause) => {
+        this.misses.push(`blob: ${cause}`);
+        this.#note('started');
+      },
       damaged: () => this.#note('damaged'),
       ended: (_digest, outcome) => this.#note(`ended ${outcome}`),
       storeFailed: (error) => this.#note(`store failed ${String(error)}`),
@@ -285,10 +295,15 @@ export class CacheSite {
   }
 
   async #remove(stored: Stored): Promise<void> {
-    if (stored.kind === 'manifest') return await this.manifests.remove(stored.digest);
+    if (stored.kind === 'manifest') {
+      await this.manifests.remove(stored.digest);
+      this.departures.note(manifestKey(stored.digest), 'evicted');
+      return;
+    }
     await this.files.remove(stored.digest);
     await this.index.remove(blobKey(stored.digest));
     await this.links.removeAll(stored.digest);
+    this.departures.note(blobKey(stored.digest), 'evicted');
   }
 
   #note(what: string): void {

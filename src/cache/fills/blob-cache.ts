@@ -22,6 +22,7 @@ import type {
   Unavailable,
   Unknown,
 } from '../keeper.ts';
+import type { Departures, MissCause } from '../departures.ts';
 import type { Links } from '../links.ts';
 import type { NegativeCache } from '../negative-cache.ts';
 
@@ -31,7 +32,8 @@ const MAX_FILLS = 64;
 const MAX_DETACHED = 256;
 
 export interface BlobCacheEvents extends FillEvents {
-  started(digest: Digest, repository: RepositoryRef): void;
+  /** A transfer began, because of that. */
+  started(digest: Digest, repository: RepositoryRef, cause: MissCause): void;
   ended(digest: Digest, outcome: 'stored' | 'uncommitted' | 'detached' | FillFailure, bytes: number): void;
   /** A stored blob was not what its name says; it was set aside. */
   damaged(digest: Digest): void;
@@ -43,6 +45,7 @@ export interface BlobCacheParts {
   readonly files: BlobFiles;
   readonly index: BlobIndex;
   readonly links: Links;
+  readonly departures: Departures;
   readonly negative: NegativeCache;
   readonly evictor: Evictor;
   readonly records: FillRecords;
@@ -131,11 +134,12 @@ export class BlobCache {
   /** Hashes a stored blob, and sets it aside when it is not what its name says: the next question fetches it again. */
   verify(digest: Digest): Promise<void> {
     return this.#verifying.run(digest, async () => {
-      const { files, index, events } = this.#parts;
+      const { files, index, events, departures } = this.#parts;
       const file = await files.open(digest);
       if (file === undefined || (await isWhole(file, digest))) return;
       await files.quarantine(digest);
       await index.remove(blobKey(digest));
+      departures.note(blobKey(digest), 'damaged');
       events.damaged(digest);
     });
   }
@@ -205,7 +209,7 @@ export class BlobCache {
       release();
       return { kind: 'unavailable', reason: 'no such upstream' };
     }
-    const { evictor, records, events } = this.#parts;
+    const { evictor, records, events, departures } = this.#parts;
     const id = this.#nextId++;
     const etag = await records.started(repository, digest);
     const fill = new Fill(id, digest, source, etag, {
@@ -215,7 +219,7 @@ export class BlobCache {
     const over = this.#follow(fill, repository, release);
     const running: Running = { fill, through: repositoryKey(repository), over };
     this.#running.set(digest, running);
-    events.started(digest, repository);
+    events.started(digest, repository, departures.causeOf(blobKey(digest)));
     return running;
   }
 

@@ -9,11 +9,13 @@ import { ManifestError, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../../oci/media-type.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
+import { manifestKey } from '../../store/blob-index.ts';
 import type { MetadataStore } from '../../store/metadata-store.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
 import { ageOf, tagKey, type RulesOf, type TagRecord } from './freshness.ts';
 import { reasonFor } from '../reason-for.ts';
 import type { CacheResult, ManifestAnswer, ManifestQuestion } from '../keeper.ts';
+import type { Departures, MissCause } from '../departures.ts';
 import type { Links } from '../links.ts';
 import { DigestMismatch, type ManifestEntry, type ManifestStore } from './manifest-store.ts';
 import type { NegativeCache } from '../negative-cache.ts';
@@ -26,6 +28,8 @@ export interface ManifestCacheEvents {
   /** The upstream's manifest is wrong or breaks the rules. */
   rejected(repository: RepositoryRef, error: ManifestError): void;
   unanswered(repository: RepositoryRef, error: UpstreamError): void;
+  /** The upstream has to send it. */
+  missed(cause: MissCause): void;
   /** Bytes of a manifest came from the upstream. */
   received(bytes: number): void;
   storeFailed(error: unknown): void;
@@ -37,6 +41,7 @@ export interface ManifestCacheParts {
   readonly metadata: MetadataStore;
   readonly site: Site;
   readonly links: Links;
+  readonly departures: Departures;
   readonly negative: NegativeCache;
   readonly clock: Clock;
   readonly rulesOf: RulesOf;
@@ -109,7 +114,10 @@ export class ManifestCache {
           const entry = await this.#linkedManifest(repository, digest);
           return entry && found(entry, 'hit');
         },
-        ask: () => this.#fetch(repository, digest, digest, key),
+        ask: async () => {
+          this.#parts.events.missed(await this.#causeOf(digest));
+          return await this.#fetch(repository, digest, digest, key);
+        },
       });
     });
   }
@@ -127,7 +135,11 @@ export class ManifestCache {
       return await this.#once(key, () =>
         this.#oncePerSite(key, COLD_PATIENCE, {
           look: () => this.#toldToSibling(repository, key, 'hit'),
-          ask: () => this.#fetch(repository, tag, undefined, key),
+          ask: async () => {
+            const cause = record === undefined ? 'new' : age === 'expired' ? age : await this.#causeOf(record.digest);
+            this.#parts.events.missed(cause);
+            return await this.#fetch(repository, tag, undefined, key);
+          },
         }),
       );
     }
@@ -166,7 +178,14 @@ export class ManifestCache {
       await this.#tags.put(key, moved.digest, era);
       return found(moved, 'revalidated');
     }
+    this.#parts.events.missed('moved');
     return await this.#fetch(repository, tag, undefined, key);
+  }
+
+  /** Why a manifest that was asked for is not served from here. */
+  async #causeOf(digest: Digest): Promise<MissCause> {
+    const here = await this.#attempt(() => this.#parts.manifests.get(digest));
+    return here === undefined ? this.#parts.departures.causeOf(manifestKey(digest)) : 'unlinked';
   }
 
   async #fetch(
@@ -191,8 +210,6 @@ export class ManifestCache {
         asked.headers['content-type'],
         expected ?? announced,
       );
-      if (announced !== undefined && expected !== undefined && announced !== expected)
-        throw new DigestMismatch(expected);
       if (expected === undefined) await this.#tags.put(key, entry.digest, era);
       return found(entry, 'miss');
     } catch (error) {
