@@ -1,6 +1,7 @@
 import t from 'tap';
 import { seconds } from '../../src/lib/brand.ts';
 import { startCentral, type Central } from '../support/central.ts';
+import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { createImage, type ImageFixture } from '../support/images.ts';
 import type { Teardown } from '../support/temp.ts';
@@ -67,6 +68,8 @@ void t.test('what is here for another repository only', async (t) => {
 void t.test('what was evicted, purged, or set aside because it was damaged', async (t) => {
   const { site, image, pull } = await scene(t);
   await pull();
+  // The blob is in the books a moment after its reader has all of it.
+  await eventually(() => site.index.count === 2);
   site.evictor.limit({ maxBytes: 0, highWatermark: 0.9 });
   await site.evictor.settle();
   site.evictor.limit({ maxBytes: 1e12, highWatermark: 0.9 });

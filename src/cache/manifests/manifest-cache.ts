@@ -136,7 +136,8 @@ export class ManifestCache {
         this.#oncePerSite(key, COLD_PATIENCE, {
           look: () => this.#toldToSibling(repository, key, 'hit'),
           ask: async () => {
-            const cause = record === undefined ? 'new' : age === 'expired' ? age : await this.#causeOf(record.digest);
+            const cause =
+              record === undefined ? 'new' : age === 'expired' ? age : await this.#causeOf(record.digest);
             this.#parts.events.missed(cause);
             return await this.#fetch(repository, tag, undefined, key);
           },
