@@ -1,4 +1,5 @@
 import type { Bytes, Milliseconds } from '../lib/brand.ts';
+import type { WarmConfig } from './warm.ts';
 
 /** Where a listener binds: an IP address (IPv6 without brackets) or a host name; port 0 lets the system choose. */
 export interface ListenAddress {
@@ -83,5 +84,6 @@ export interface Config {
   readonly freshness: FreshnessConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;
+  readonly warm: readonly WarmConfig[];
   readonly log: { readonly level: LogLevel };
 }

@@ -7,7 +7,8 @@ import { readFlags, type Flags, type Overrides } from './flags.ts';
 import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
 import { configSchema, type FileConfig } from './schema.ts';
 import { whyUnreadable, type Surroundings } from './secrets.ts';
-import { completeUpstreams } from './upstreams.ts';
+import { completeUpstreams, upstreamNames } from './upstreams.ts';
+import { completeWarm } from './warm.ts';
 import { readYaml } from './yaml.ts';
 
 export interface ConfigSources {
@@ -52,9 +53,12 @@ export function loadConfig(sources: ConfigSources): Config {
   const listeners = listen === undefined ? undefined : overridden(listen, read.overrides);
   if (listeners !== undefined) problems.push(...listenerProblems(listeners, flags));
 
-  if (!parsed.success || listeners === undefined || problems.length > 0)
-    throw new ConfigError(problems, file);
-  return complete(parsed.data, listeners, read.overrides);
+  const config =
+    parsed.success && listeners !== undefined
+      ? complete(parsed.data, listeners, read.overrides, problems)
+      : undefined;
+  if (config === undefined || problems.length > 0) throw new ConfigError(problems, file);
+  return config;
 }
 
 interface WrittenConfig {
@@ -135,16 +139,26 @@ function listenerProblems(listen: ListenConfig, flags: Flags): Problem[] {
   return problems;
 }
 
-function complete(parsed: FileConfig, listen: ListenConfig, overrides: Overrides): Config {
+/** What can only be checked against other keys adds to `problems`. */
+function complete(
+  parsed: FileConfig,
+  listen: ListenConfig,
+  overrides: Overrides,
+  problems: Problem[],
+): Config {
   const { tls, storage, freshness, access, log } = parsed;
+  const upstreams = completeUpstreams(parsed.upstreams, overrides.upstreamUrl);
+  const warm = completeWarm(parsed.warm, upstreamNames(upstreams));
+  problems.push(...warm.problems);
   return {
     listen,
     tls: { cert: tls.cert, key: tls.key, minVersion: tls.minVersion, names: tls.names },
     workers: overrides.workers ?? parsed.workers,
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     freshness,
-    upstreams: completeUpstreams(parsed.upstreams, overrides.upstreamUrl),
+    upstreams,
     access: { allow: access.allow, deny: access.deny },
+    warm: warm.schedules,
     log: { level: overrides.logLevel ?? log.level },
   };
 }

@@ -23,6 +23,7 @@ import { refusal } from './problem.ts';
 import type { Surroundings } from './secrets.ts';
 import { DURATION_FORM, parseDuration, parseSize, SIZE_FORM } from './units.ts';
 import { upstreamsSchema } from './upstreams.ts';
+import { warmSchema } from './warm.ts';
 
 export const MAX_WORKERS = 64;
 export const WORKERS_FORM = `auto, or a whole number from 1 to ${MAX_WORKERS}`;
@@ -42,6 +43,7 @@ export function configSchema(surroundings: Surroundings) {
     freshness: freshnessSchema().prefault({}),
     upstreams: upstreamsSchema(surroundings).optional(),
     access: accessSchema().prefault({}),
+    warm: warmSchema(),
     limits: unavailable(),
     auth: section({ mode: unavailable('none'), edge: unavailable() }).optional(),
     roles: unavailable(),

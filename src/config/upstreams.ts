@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { HOST_FORM, parseHost, parseUpstreamName, UPSTREAM_NAME_FORM } from './addresses.ts';
+import type { UpstreamName } from '../oci/image-reference.ts';
 import type { UpstreamConfig } from './config.ts';
 import { DOCKER_HUB } from './defaults.ts';
 import { booleanField, field, listOf, section, textField, unavailable } from './fields.ts';
@@ -77,6 +78,20 @@ export function completeUpstreams(
       push: false,
     };
   });
+}
+
+/** What an image's name is read against. */
+export function upstreamNames(upstreams: readonly UpstreamConfig[]): UpstreamName[] {
+  return upstreams.map(({ name, default: isDefault, urls }) => ({
+    name,
+    default: isDefault,
+    officialNamespace: officialNamespaceOf(urls),
+  }));
+}
+
+/** Where the registry keeps what is named by one word. */
+export function officialNamespaceOf(urls: readonly string[]): string | undefined {
+  return urls.some((url) => new URL(url).host === DOCKER_HUB.host) ? 'library' : undefined;
 }
 
 function builtInAuthHosts(urls: readonly string[]): string[] {

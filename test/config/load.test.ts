@@ -52,6 +52,7 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
       allow: ['127.0.0.0/8', '::1', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
       deny: [],
     },
+    warm: [],
     log: { level: 'info' },
   });
 });

@@ -161,6 +161,7 @@ log: { level: silent }
       freshness: { tag: 0, deadline: 500, staleIfError: 43_200_000, negative: 60_000 },
       upstreams: [],
       access: { allow: ['10.0.0.0/8', '::1'], deny: ['10.1.2.3'] },
+      warm: [],
       log: { level: 'silent' },
     },
   );
