@@ -1,4 +1,5 @@
 import { createEvictor, openStorage, type Storage } from './app-storage.ts';
+import { Warming } from './app-warm.ts';
 import { KeeperEvents } from './app-events.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
@@ -40,6 +41,7 @@ export class EdgeKeeper {
   readonly core: KeeperCore;
   readonly inventory: Inventory;
   readonly metrics: KeeperMetrics;
+  readonly warming: Warming;
   readonly #storage: Storage;
   readonly #log: Log;
   readonly #events: KeeperEvents;
@@ -67,7 +69,12 @@ export class EdgeKeeper {
     const records = new FillRecords(metadata.store.localRecords('fills'), layout.partial, systemClock);
     const leftFills = await records.left();
     const sealingKey = await readSealingKey(layout.sealingKey);
-    const storage = openStorage(layout, metadata, (error) => keeper.#events.storeFailed(error));
+    const storage = openStorage(
+      layout,
+      metadata,
+      (error) => keeper.#events.storeFailed(error),
+      (path) => log.error({ path }, 'the list of pins could not be read: set aside, nothing is pinned'),
+    );
     const keeper: EdgeKeeper = new EdgeKeeper(config, {
       storage,
       records,
@@ -133,7 +140,8 @@ export class EdgeKeeper {
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
     });
-    this.inventory = new Inventory({ metadata: metadata.store, manifests, links, index, files, clock });
+    this.inventory = new Inventory({ ...storage, metadata: metadata.store, clock });
+    this.warming = new Warming(config, { core: this.core, storage, metrics: this.metrics, log });
     this.#announceUpstreams();
   }
 
@@ -147,6 +155,8 @@ export class EdgeKeeper {
     const startedAt = performance.now();
     const { index, layout, metadata } = this.#storage;
     const leftFills = this.#leftFills;
+    // Eviction starts with the index: by then it has to know what it may not take.
+    await this.#storage.pins.load();
     await index.load();
     const { added, dropped } = await reconcile(layout, index);
     if (!metadata.store.complete) await this.#restoreManifests();
@@ -164,13 +174,16 @@ export class EdgeKeeper {
     this.#housekeeping = setInterval(() => void this.#keepHouse(), HOUSEKEEPING_MS).unref();
     if (leftFills.length > 0) this.#log.info({ fills: leftFills.length }, 'resuming unfinished fills');
     await this.#blobs.resume(leftFills);
+    this.warming.start();
   }
 
   /** Ends fills (their partial files stay), writes what is pending, and closes the store. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#housekeeping);
+    const warmed = this.warming.stop();
     await this.#blobs.stop();
+    await warmed;
     await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.close()));
     await this.#storage.index.flush();
     await this.#storage.metadata.store.close();
@@ -205,6 +218,7 @@ export class EdgeKeeper {
     try {
       await this.#storage.index.flush();
       if (!this.#stopped) await this.#evictor.settle();
+      this.warming.watchPins();
     } catch (err) {
       this.#log.warn({ err }, 'housekeeping failed');
     }

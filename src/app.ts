@@ -7,7 +7,7 @@ import { EdgeKeeper } from './app-keeper.ts';
 import { DRAIN_GRACE, EdgeWorker, type WorkerSettings } from './app-worker.ts';
 import { Supervisor } from './cluster/supervisor.ts';
 import type { Config, ListenAddress } from './config/config.ts';
-import { DOCKER_HUB } from './config/defaults.ts';
+import { officialNamespaceOf } from './config/upstreams.ts';
 import { systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './observe/log.ts';
 import { exposition, type MetricsSnapshot } from './observe/metrics.ts';
@@ -55,6 +55,7 @@ export async function startEdge(config: Config): Promise<Edge> {
     const control = await step(`storage.path ${config.storage.path}`, () =>
       listenControl(layout.controlSocket, {
         inventory: () => running.keeper?.inventory,
+        warming: () => running.keeper?.warming,
         failed: (err) => log.error({ err }, 'a control command failed'),
       }),
     );
@@ -209,7 +210,7 @@ async function workerSettings(config: Config): Promise<WorkerSettings> {
       name,
       hosts,
       default: isDefault,
-      officialNamespace: urls.some((url) => new URL(url).host === DOCKER_HUB.host) ? 'library' : undefined,
+      officialNamespace: officialNamespaceOf(urls),
     })),
     freshness: config.freshness,
     access: config.access,

@@ -1,13 +1,19 @@
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Inventory } from '../cache/inventory.ts';
-import { CONTROL_PATHS, parsePurge } from './control-protocol.ts';
+import { imageText } from '../oci/image-reference.ts';
+import { PinnedError } from '../cache/pins/pins.ts';
+import { CONTROL_PATHS, parseForce, parseImages, parsePurge, parseWarm } from './control-protocol.ts';
 import { isServed } from './control-client.ts';
+import { streamWarm, type WarmControl } from './control-warm.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
+const COMMANDS: ReadonlySet<string> = new Set([CONTROL_PATHS.purge, CONTROL_PATHS.unpin, CONTROL_PATHS.warm]);
 
 export interface ControlParts {
   readonly inventory: () => Inventory | undefined;
+  /** There whenever the inventory is. */
+  readonly warming: () => WarmControl | undefined;
   readonly failed: (error: unknown) => void;
 }
 
@@ -44,21 +50,66 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   try {
-    const inventory = parts.inventory();
-    if (inventory === undefined) return json(response, 503, { error: 'the edge is still starting' });
-    const asked = `${request.method} ${request.url}`;
-    if (asked === `GET ${CONTROL_PATHS.images}`) return json(response, 200, await inventory.images());
-    if (asked === `GET ${CONTROL_PATHS.stats}`) return json(response, 200, await inventory.stats());
-    if (asked !== `POST ${CONTROL_PATHS.purge}`) return json(response, 404, { error: 'no such command' });
-    const command = await text(request);
-    const selector = command === undefined ? undefined : parsePurge(parsed(command));
-    if (selector === undefined) return json(response, 400, { error: 'not a purge selector' });
-    return json(response, 200, await inventory.purge(selector));
+    const [inventory, warming] = [parts.inventory(), parts.warming()];
+    if (inventory === undefined || warming === undefined)
+      return json(response, 503, { error: 'the edge is still starting' });
+    if (request.method === 'GET') return await look(inventory, warming, request.url, response);
+    if (request.method !== 'POST' || !COMMANDS.has(request.url ?? '')) return unknownCommand(response);
+    const body = await text(request);
+    await change(
+      { inventory, warming },
+      request.url,
+      body === undefined ? undefined : parsed(body),
+      response,
+    );
   } catch (error) {
+    if (error instanceof PinnedError && !response.headersSent)
+      return json(response, 409, { error: error.message });
     parts.failed(error);
     if (!response.headersSent)
       json(response, 500, { error: error instanceof Error ? error.message : 'failed' });
   }
+}
+
+async function look(
+  inventory: Inventory,
+  warming: WarmControl,
+  path: string | undefined,
+  response: ServerResponse,
+): Promise<void> {
+  if (path === CONTROL_PATHS.images) return json(response, 200, await inventory.images());
+  if (path === CONTROL_PATHS.stats) return json(response, 200, await inventory.stats());
+  if (path === CONTROL_PATHS.pins) return json(response, 200, await warming.pins.pins());
+  return unknownCommand(response);
+}
+
+async function change(
+  { inventory, warming }: { inventory: Inventory; warming: WarmControl },
+  path: string | undefined,
+  command: unknown,
+  response: ServerResponse,
+): Promise<void> {
+  if (path === CONTROL_PATHS.warm) {
+    const job = parseWarm(command, warming.upstreams);
+    return typeof job === 'string'
+      ? json(response, 400, { error: job })
+      : await streamWarm(warming, job, response);
+  }
+  if (path === CONTROL_PATHS.unpin) {
+    const images = parseImages(command, warming.upstreams);
+    if (typeof images === 'string') return json(response, 400, { error: images });
+    const unpinned: { image: string; was: boolean }[] = [];
+    for (const image of images)
+      unpinned.push({ image: imageText(image), was: await warming.pins.remove(image) });
+    return json(response, 200, unpinned);
+  }
+  const selector = parsePurge(command);
+  if (selector === undefined) return json(response, 400, { error: 'not a purge selector' });
+  return json(response, 200, await inventory.purge(selector, parseForce(command)));
+}
+
+function unknownCommand(response: ServerResponse): void {
+  json(response, 404, { error: 'no such command' });
 }
 
 /** Undefined when it is longer than any command. */

@@ -1,15 +1,12 @@
-import { existsSync } from 'node:fs';
-import { controlOf, isServed, type CacheControl } from '../admin/control-client.ts';
 import type { CachedImage, PurgeSelector } from '../cache/inventory.ts';
 import type { Config } from '../config/config.ts';
-import { openStoppedCache } from '../app-offline.ts';
 import { parseTag } from '../oci/reference.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
-import { StoreLayout } from '../store/layout.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
 import { table } from './table.ts';
 import { sizeText, spanText } from './units-text.ts';
 import { UsageError } from './usage-error.ts';
+import { withCache } from './with-cache.ts';
 
 type ListOptions = EdgeOptions & { readonly json?: boolean };
 
@@ -32,8 +29,9 @@ export async function cacheList(repository: string | undefined, options: ListOpt
     image.digest.slice(0, 19),
     sizeText(image.bytes),
     `${spanText(image.checkedSecondsAgo)} ago`,
+    image.pinned ? 'yes' : 'no',
   ]);
-  console.log(table(['REPOSITORY', 'TAG', 'DIGEST', 'CACHED', 'CHECKED'], rows));
+  console.log(table(['REPOSITORY', 'TAG', 'DIGEST', 'CACHED', 'CHECKED', 'PINNED'], rows));
 }
 
 export async function cacheStats(options: ListOptions): Promise<void> {
@@ -50,11 +48,12 @@ export async function cacheStats(options: ListOptions): Promise<void> {
   );
   console.log(`manifests  ${stats.manifests}`);
   console.log(`tags       ${stats.tags}`);
+  console.log(`pinned     ${sizeText(stats.pinnedBytes)} by ${stats.pins} pins`);
 }
 
 export async function cachePurge(
   images: readonly string[],
-  options: EdgeOptions & { readonly all?: boolean },
+  options: EdgeOptions & { readonly all?: boolean; readonly force?: boolean },
 ): Promise<void> {
   if (options.all === true ? images.length > 0 : images.length === 0) {
     throw new UsageError('cache purge takes images, or --all: pierhead cache purge library/alpine:3.20');
@@ -64,26 +63,12 @@ export async function cachePurge(
     options.all === true ? [{ kind: 'all' } as const] : images.map((image) => selectorOf(image, config));
   await withCache(config, async (cache) => {
     for (const selector of selectors) {
-      const { tags, manifests, blobs, bytes } = await cache.purge(selector);
+      const { tags, manifests, blobs, bytes } = await cache.purge(selector, options.force);
       console.log(
         `${label(selector)}: ${tags} tags, ${manifests} manifests, ${blobs} blobs (${sizeText(bytes)}) taken out`,
       );
     }
   });
-}
-
-/** Asks the edge that runs on the storage folder; without one, opens the folder itself. */
-async function withCache<T>(config: Config, work: (cache: CacheControl) => Promise<T>): Promise<T> {
-  const layout = new StoreLayout(config.storage.path);
-  if (await isServed(layout.controlSocket)) return await work(controlOf(layout.controlSocket));
-  if (!existsSync(layout.root))
-    throw new UsageError(`there is no cache in ${config.storage.path}: name it with --data or --config`);
-  const opened = await openStoppedCache(layout);
-  try {
-    return await work(opened.inventory);
-  } finally {
-    await opened.close();
-  }
 }
 
 /** `REPOSITORY`, `REPOSITORY:TAG`, each with or without the upstream's name in front. @throws {UsageError} */

@@ -3,7 +3,9 @@ import { access, mkdir, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { isServed } from '../admin/control-client.ts';
 import type { Config, ListenAddress, UpstreamConfig } from '../config/config.ts';
+import type { WarmConfig } from '../config/warm.ts';
 import { systemClock } from '../lib/clock.ts';
+import { nextTime } from '../lib/timetable.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
 import { StoreLayout } from '../store/layout.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
@@ -35,6 +37,7 @@ export async function check(options: EdgeOptions): Promise<void> {
   for (const name of ['https', 'http', 'admin'] as const)
     await checkListener(name, config.listen[name], running, report);
   for (const upstream of config.upstreams) await checkUpstream(upstream, report);
+  for (const schedule of config.warm) checkWarm(schedule, report);
   if (failed) process.exitCode = 1;
 }
 
@@ -123,6 +126,15 @@ async function checkUpstream(options: UpstreamConfig, report: Report): Promise<v
   } finally {
     await client.close();
   }
+}
+
+/** What is wrong with one was a problem of the configuration already; when it comes is for a person to see. */
+function checkWarm({ name, time, images }: WarmConfig, report: Report): void {
+  const next = nextTime(time)?.toLocaleString('sv-SE', {
+    timeZone: time.timezone,
+    timeZoneName: 'short',
+  });
+  report('ok', `warm ${name}`, `next ${next}, ${images.length} image${images.length === 1 ? '' : 's'}`);
 }
 
 function messageOf(error: unknown): string {

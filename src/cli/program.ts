@@ -1,4 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
+import { CommandRefused } from '../admin/control-client.ts';
+import { NotStoredError } from '../cache/pins/pin-stored.ts';
+import { PinnedError } from '../cache/pins/pins.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
@@ -6,6 +9,8 @@ import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certs.ts';
 import { check } from './check.ts';
 import { serve } from './serve.ts';
+import { cachePin, cachePins, cacheUnpin } from './warm/pins.ts';
+import { warm, type WarmOptions } from './warm/warm.ts';
 import type { EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
 import { version } from './version.ts';
@@ -31,6 +36,9 @@ function createProgram(): Command {
   withEdgeOptions(program.command('check'))
     .description('try configuration, disk, certificates, ports and upstreams, and say what to mend')
     .action((options: EdgeOptions) => check(options));
+  withStorageOptions(withPlatform(program.command('warm <images...>')))
+    .description('have the running edge fetch images before anybody asks for them')
+    .action((images: string[], options: WarmOptions) => warm(images, options));
   addCacheCommands(program.command('cache').description('what is in the cache, and taking things out of it'));
   addCertsCommands(program.command('certs').description('the certificates of the TLS listener'));
   return program;
@@ -50,7 +58,20 @@ function addCacheCommands(cache: Command): void {
   withStorageOptions(cache.command('purge [images...]'))
     .description('take images (REPOSITORY or REPOSITORY:TAG) out of the cache; shared blobs stay')
     .option('--all', 'take out everything')
-    .action((images: string[], options: EdgeOptions & { all?: boolean }) => cachePurge(images, options));
+    .option('--force', 'pinned images, too')
+    .action((images: string[], options: EdgeOptions & { all?: boolean; force?: boolean }) =>
+      cachePurge(images, options),
+    );
+  withStorageOptions(withPlatform(cache.command('pin <images...>')))
+    .description('keep images for good; a running edge fetches what is missing first')
+    .action((images: string[], options: WarmOptions) => cachePin(images, options));
+  withStorageOptions(cache.command('unpin <images...>'))
+    .description('let images go when room is needed, as all others')
+    .action((images: string[], options: EdgeOptions) => cacheUnpin(images, options));
+  withStorageOptions(cache.command('pins'))
+    .description('list the pinned images, and whether they are whole')
+    .option('--json', 'print JSON')
+    .action((options: EdgeOptions & { json?: boolean }) => cachePins(options));
 }
 
 function addCertsCommands(certs: Command): void {
@@ -65,6 +86,14 @@ function addCertsCommands(certs: Command): void {
     .description('names, validity and fingerprints of the certificates')
     .addOption(config)
     .action((options: EdgeOptions) => certsShow(options));
+}
+
+function withPlatform(command: Command): Command {
+  const platforms = new Option(
+    '--platform <platforms>',
+    'linux/amd64,linux/arm64/v8,... or all; what this host would pull unless given',
+  );
+  return command.addOption(platforms.argParser((text) => text.split(',')));
 }
 
 function withStorageOptions(command: Command): Command {
@@ -84,6 +113,9 @@ function withEdgeOptions(command: Command): Command {
     .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent');
 }
 
+/** Their messages say what to do. */
+const FOR_OPERATORS = [StartError, CertificateError, CommandRefused, PinnedError, NotStoredError];
+
 /** Says what went wrong, without a stack where the message is for the operator; returns the exit code. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -91,7 +123,11 @@ function report(error: unknown): number {
     console.error(error.message);
     return 2;
   }
-  if (error instanceof StartError || error instanceof CertificateError) {
+  if (error instanceof CommandRefused && error.usage) {
+    console.error(error.message);
+    return 2;
+  }
+  if (FOR_OPERATORS.some((kind) => error instanceof kind) && error instanceof Error) {
     console.error(`pierhead: ${error.message}`);
     return 1;
   }

@@ -2,7 +2,8 @@ import { readdir, stat } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
-import { controlOf } from '../../src/admin/control-client.ts';
+import { askToWarm, controlOf } from '../../src/admin/control-client.ts';
+import type { WarmEvent } from '../../src/cache/warm/warm-job.ts';
 import { get } from '../support/clients.ts';
 import { serveImage, warm } from '../server/fixture.ts';
 
@@ -73,6 +74,65 @@ void t.test('junk is refused and changes nothing', async (t) => {
     t.same(answer, { status: 400, content: { error: 'not a purge selector' } }, body.slice(0, 80));
   }
   t.same(await files(), before);
+});
+
+void t.test('junk is neither warmed nor unpinned', async (t) => {
+  for (const body of [
+    '',
+    'null',
+    '[]',
+    '{}',
+    '{"images":[]}',
+    '{"images":"app"}',
+    '{"images":[1]}',
+    '{"images":["../../etc"]}',
+    '{"images":["app:-x"]}',
+    '{"images":["elsewhere.example/app"]}',
+    JSON.stringify({ images: ['app'.repeat(30_000)] }),
+  ])
+    for (const path of ['/warm', '/unpin'])
+      t.equal((await ask('POST', path, body)).status, 400, `${path} ${body.slice(0, 80)}`);
+  t.same(await ask('POST', '/warm', '{"images":["library/app"],"platforms":["amd64"]}'), {
+    status: 400,
+    content: {
+      error:
+        'takes platforms as OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, like linux/amd64 or linux/arm/v7, or all',
+    },
+  });
+  t.equal((await ask('GET', '/warm', '{"images":["library/app"]}')).status, 404);
+  t.same(await ask('GET', '/pins'), { status: 200, content: [] });
+  t.same(central.log, [], 'and nothing is fetched');
+});
+
+void t.test('a warm command is told line by line, to its end', async (t) => {
+  const events: WarmEvent[] = [];
+  const command = { images: ['library/app', 'library/nope'], platforms: [], pin: true };
+  const results = await askToWarm(socketPath, command, (event) => events.push(event));
+  t.match(results, [
+    { image: 'central/library/app:latest', outcome: 'complete', cachedBlobs: 2, pinned: true },
+    { image: 'central/library/nope:latest', outcome: 'failed' },
+  ]);
+  t.same(
+    events.map(({ kind }) => kind),
+    ['image', 'blob', 'blob', 'done', 'done'],
+  );
+  const control = controlOf(socketPath);
+  await t.rejects(control.purge({ kind: 'all' }), {
+    name: 'CommandRefused',
+    usage: false,
+    message: /is pinned/,
+  });
+  await t.rejects(
+    askToWarm(socketPath, { ...command, images: [] }, () => undefined),
+    {
+      name: 'CommandRefused',
+      message: 'no list of images',
+    },
+  );
+  const image = 'central/library/app:latest';
+  t.same(await control.unpin(['library/app']), [{ image, was: true }]);
+  t.same(await control.unpin(['library/app']), [{ image, was: false }]);
+  central.forget();
 });
 
 void t.test('asking changes nothing, whatever is asked', async (t) => {
