@@ -3,6 +3,7 @@ import t from 'tap';
 import { startDockerd } from '../support/docker.ts';
 import { freePort } from '../support/free-port.ts';
 import { createImage, createIndex, pushImage } from '../support/images.ts';
+import { runProcess } from '../support/processes.ts';
 import { missing } from '../support/parts.ts';
 import { startRegistry } from '../support/registry.ts';
 import { startThrottleProxy } from '../support/throttle-proxy.ts';
@@ -16,6 +17,7 @@ import {
   startBranch,
 } from './branch.ts';
 
+const MAIN = join(import.meta.dirname, '../../src/main.ts');
 const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 const image = createImage({ layers: [800_000, 5000] });
 const child = createImage({
@@ -64,6 +66,13 @@ void t.test(
 
       await docker.pull('platforms');
       t.equal(await docker.imageId('platforms'), child.imageId);
+
+      const config = ['--config', join(edge.dir, 'pierhead.yaml'), '--data', join(edge.dir, 'data')];
+      const rotated = await runProcess(process.execPath, [MAIN, 'certs', 'rotate', ...config]);
+      t.match(rotated.stdout, 'The edge that runs serves it from now on', rotated.stderr);
+      await docker.remove('app');
+      await docker.pull('app');
+      t.equal(await docker.imageId('app'), image.imageId, 'after a rotation as before it');
     });
 
     await t.test('without it', async (t) => {
