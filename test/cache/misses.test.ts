@@ -74,6 +74,7 @@ void t.test('what was evicted, purged, or set aside because it was damaged', asy
   await site.evictor.settle();
   site.evictor.limit({ maxBytes: 1e12, highWatermark: 0.9 });
   t.same(await pull(), ['manifest: evicted', 'blob: evicted']);
+  await eventually(() => site.index.count === 2);
   await site.inventory.purge({ kind: 'all' });
   t.same(await pull(image.digest), ['manifest: purged', 'blob: purged']);
 });

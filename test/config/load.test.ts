@@ -56,6 +56,7 @@ void t.test('without a file the defaults apply, and no file is looked for', asyn
       deny: [],
     },
     audit: { to: null },
+    warm: [],
     log: { level: 'info' },
   });
 });

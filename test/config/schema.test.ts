@@ -171,6 +171,7 @@ log: { level: silent }
       upstreams: [],
       access: { allow: ['10.0.0.0/8', '::1'], deny: ['10.1.2.3'] },
       audit: { to: `${folder}/audit.log` },
+      warm: [],
       log: { level: 'silent' },
     },
   );
