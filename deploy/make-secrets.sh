@@ -11,7 +11,7 @@ for name in redis_password site_secret grafana_password; do
   [ -s "secrets/$name" ] || random >"secrets/$name"
 done
 
-# The one user of Redis may do what the edge does, and only under its own prefix.
+# The one user of Redis may do what an edge does, under its own prefix, and nothing else.
 rm -f secrets/redis.conf
 cat >secrets/redis.conf <<CONF
 port 6379
@@ -22,7 +22,7 @@ appendonly no
 maxmemory 256mb
 maxmemory-policy allkeys-lru
 user default off
-user pierhead on >$(cat secrets/redis_password) ~pierhead:* &pierhead:* +@all -@dangerous -@scripting +info
+user pierhead on >$(cat secrets/redis_password) resetchannels ~pierhead:* &pierhead:site -@all +ping +info +getrange +set +del +publish +subscribe
 CONF
 
 # Containers read these as users of their own (65532 the edge, 999 Redis, 472 Grafana); on this host only their owner gets

@@ -8,7 +8,7 @@ import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
 import { FillRecords } from './cache/fills/fill-records.ts';
 import { FILL_TIMES } from './cache/fills/fill.ts';
-import { Inventory } from './cache/inventory.ts';
+import { Inventory, type PurgeSelector } from './cache/inventory.ts';
 import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
 import { KnownNames } from './cache/listings/known-names.ts';
@@ -182,7 +182,10 @@ export class EdgeKeeper {
     const inventory = { ...storage, metadata: store, clock };
     this.inventory = new Inventory({
       ...inventory,
-      purged: (selector) => site.announce({ kind: 'purge', selector }),
+      purged: async (selector) => {
+        this.#forgetLists(selector);
+        await site.announce({ kind: 'purge', selector });
+      },
     });
     this.#quietInventory = new Inventory(inventory);
     this.warming = new Warming(config, { core: this.core, storage, metrics: this.metrics, log });
@@ -261,8 +264,19 @@ export class EdgeKeeper {
 
   /** What another edge of the site has announced. */
   async #carryOut(announcement: Announcement): Promise<void> {
-    if (announcement.kind === 'purge') await this.#quietInventory.purge(announcement.selector);
-    else await this.#manifests.forgetTag(announcement.repository, announcement.tag);
+    if (announcement.kind === 'purge') {
+      await this.#quietInventory.purge(announcement.selector);
+      this.#forgetLists(announcement.selector);
+    } else {
+      await this.#manifests.forgetTag(announcement.repository, announcement.tag);
+      this.core.parts.listings.forget(announcement.repository);
+    }
+  }
+
+  #forgetLists(purged: PurgeSelector): void {
+    const { listings } = this.core.parts;
+    if (purged.kind === 'all') listings.forgetAll();
+    else listings.forget(purged.repository);
   }
 
   #announceUpstreams(): void {

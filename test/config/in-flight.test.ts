@@ -1,6 +1,7 @@
 import t from 'tap';
 import { changedKeys, inFlight } from '../../src/config/in-flight.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { ms } from '../../src/lib/brand.ts';
 
 const SOURCES = { env: {}, cwd: '/edge', cpus: 2 };
 const running = loadConfig({ ...SOURCES, flags: {} });
@@ -14,7 +15,14 @@ void t.test('what cannot change in flight keeps its value and is named', async (
   const read = loadConfig({ ...SOURCES, flags });
   const next = inFlight(running, read);
   t.same(changedKeys(running, next), ['log.level']);
-  t.same(changedKeys(next, read), ['listen.http', 'listen.admin', 'workers', 'storage.path', 'upstreams']);
+  t.same(changedKeys(next, read), [
+    'listen.http',
+    'listen.admin',
+    'workers',
+    'storage.path',
+    'upstreams.docker.io.urls',
+    'upstreams.docker.io.authHosts',
+  ]);
   t.same({ ...next, log: running.log }, running);
 });
 
@@ -27,3 +35,17 @@ void t.test('a key that nobody has told it of waits for a restart, with its sect
   t.same(keys.sort(), ['access.more', 'audit.to', 'more']);
   t.notMatch(JSON.stringify(keys), /canary/, 'names only: a value may be a secret');
 });
+
+void t.test(
+  'freshness changes in flight, upstream by upstream; one that comes or goes does not',
+  async (t) => {
+    const [hub] = running.upstreams;
+    if (hub === undefined) throw new Error('no upstream by default');
+    const fresher = { ...hub, freshness: { ...hub.freshness, tag: ms(5) } };
+    const next = inFlight(running, { ...running, upstreams: [fresher] });
+    t.same(changedKeys(running, next), ['upstreams.docker.io.freshness']);
+    const more = { ...running, upstreams: [fresher, { ...hub, name: 'ghcr.io' }] };
+    t.same(inFlight(running, more).upstreams, [fresher]);
+    t.same(changedKeys(inFlight(running, more), more), ['upstreams']);
+  },
+);

@@ -114,11 +114,15 @@ void t.test('two edges on one Redis are one site', { skip }, async (t) => {
     const next = createImage({ layers: [50_000], seed: 2 });
     central.addImage('team/app', 'v1', next);
     t.equal(cacheStatusOf(await get(`${b.http}${MANIFEST}`)), 'pierhead; hit', 'fresh for an hour');
+    const tags = `${b.http}/v2/team/app/tags/list`;
+    await get(tags);
+    t.equal(cacheStatusOf(await get(tags)), 'pierhead; hit', 'so is the list');
     const repository = { upstream: 'central', name: named('team/app') };
     t.match(await control.purge({ kind: 'tag', repository, tag: tagged('v1') }), { tags: 1, manifests: 1 });
     await eventually(async () => (await other.stats()).objects === 0, { what: 'B has taken it out' });
     await eventually(async () => (await carriedOut(b)) === 1, { what: 'by the other edge' });
     t.equal(await carriedOut(a), 0, 'and not a second time by this one');
+    t.equal(cacheStatusOf(await get(tags)), 'pierhead; fwd=uri-miss; stored', 'the list is asked for again');
     allRight(t, await everybody(site, MANIFEST), next.digest, 'everybody has the new one');
 
     await redis.kill();

@@ -175,6 +175,10 @@ export class Listings {
     this.#cache.drop(`tags ${repositoryKey(repository)}?`);
     this.#cache.drop(`referrers ${repositoryKey(repository)}@`);
   }
+
+  forgetAll(): void {
+    this.#cache.drop('');
+  }
 }
 
 function negativeKey(list: PagedList): string {
