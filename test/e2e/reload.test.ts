@@ -183,7 +183,7 @@ void t.test('what cannot be used changes nothing, and is told', async (t) => {
     ],
   ] as const) {
     await configure(edge, config);
-    await t.rejects(controlIn(edge).reload(), { name: 'EdgeRefused', message });
+    await t.rejects(controlIn(edge).reload(), { name: 'CommandRefused', message });
     t.equal(await state(), 0);
     t.equal(
       (await get(`${edge.https}/v2/`, { ca })).status,
