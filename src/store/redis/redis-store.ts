@@ -30,6 +30,7 @@ export class RedisStore implements MetadataStore {
   readonly #connection: RedisConnection;
   readonly #records: SealedRecords;
   readonly #options: RedisStoreOptions;
+  readonly #writing = new Map<string, Promise<unknown>>();
 
   constructor(connection: RedisConnection, records: SealedRecords, options: RedisStoreOptions) {
     this.#connection = connection;
@@ -55,14 +56,30 @@ export class RedisStore implements MetadataStore {
     if (record.byteLength > MAX_RECORD_BYTES)
       throw new RedisError('full', `a record of ${record.byteLength} bytes is not shared`);
     const clearedAfter = Math.ceil(expiresAt === undefined ? left : left + CLEARED_AFTER);
-    await this.#connection.run('put', (client) =>
-      client.set(this.#options.prefix + name, record, 'PX', clearedAfter),
+    const full = this.#options.prefix + name;
+    await this.#inOrder(full, () =>
+      this.#connection.run('put', (client) => client.set(full, record, 'PX', clearedAfter)),
     );
   }
 
   async delete(table: Table, key: string): Promise<void> {
     const name = this.#options.prefix + this.#records.nameOf(table, key);
-    await this.#connection.run('delete', (client) => client.del(name));
+    await this.#inOrder(name, () => this.#connection.run('delete', (client) => client.del(name)));
+  }
+
+  /**
+   * One write of a key at a time: a cluster answers a command that came to the wrong node with where to go, and what was
+   * sent after it may then be there before it.
+   */
+  async #inOrder(name: string, write: () => Promise<unknown>): Promise<void> {
+    const before = this.#writing.get(name);
+    const writing = before === undefined ? write() : before.then(write, write);
+    this.#writing.set(name, writing);
+    try {
+      await writing;
+    } finally {
+      if (this.#writing.get(name) === writing) this.#writing.delete(name);
+    }
   }
 
   /**
