@@ -63,6 +63,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
         inventory: () => running.keeper?.inventory,
         warming: () => running.keeper?.warming,
         reloads: () => running.reloads,
+        acted: (action, reason) => running.keeper?.audit?.act(action, reason),
         failed: (err) => log.error({ err }, 'a control command failed'),
       }),
     );

@@ -1,5 +1,6 @@
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { OperatorAct } from '../audit/audit-entry.ts';
 import type { Inventory } from '../cache/inventory.ts';
 import { imageText } from '../oci/image-reference.ts';
 import { PinnedError } from '../cache/pins/pins.ts';
@@ -29,6 +30,8 @@ export interface ControlParts {
   /** There whenever the inventory is. */
   readonly warming: () => WarmControl | undefined;
   readonly reloads: () => ReloadControl | undefined;
+  /** An operator did that; `what` is what it was done to. */
+  readonly acted: (action: OperatorAct, what: string) => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -71,11 +74,13 @@ async function answer(
     if (request.method === 'GET') return await look(inventory, warming, request.url, response);
     if (request.method !== 'POST' || !COMMANDS.has(request.url ?? '')) return unknownCommand(response);
     const body = await text(request);
+    if (request.url === CONTROL_PATHS.reload || request.url === CONTROL_PATHS.reloadCertificates)
+      parts.acted('reload', request.url);
     if (request.url === CONTROL_PATHS.reload) return await answerReload(response, parts.reloads()?.reload());
     if (request.url === CONTROL_PATHS.reloadCertificates)
       return await answerReload(response, parts.reloads()?.reloadCertificates());
     await change(
-      { inventory, warming },
+      { inventory, warming, acted: parts.acted },
       request.url,
       body === undefined ? undefined : parsed(body),
       response,
@@ -102,20 +107,21 @@ async function look(
 }
 
 async function change(
-  { inventory, warming }: { inventory: Inventory; warming: WarmControl },
+  { inventory, warming, acted }: { inventory: Inventory; warming: WarmControl; acted: ControlParts['acted'] },
   path: string | undefined,
   command: unknown,
   response: ServerResponse,
 ): Promise<void> {
   if (path === CONTROL_PATHS.warm) {
     const job = parseWarm(command, warming.upstreams);
-    return typeof job === 'string'
-      ? json(response, 400, { error: job })
-      : await streamWarm(warming, job, response);
+    if (typeof job === 'string') return json(response, 400, { error: job });
+    acted(job.pin ? 'cache.pin' : 'warm', job.images.map(imageText).join(' '));
+    return await streamWarm(warming, job, response);
   }
   if (path === CONTROL_PATHS.unpin) {
     const images = parseImages(command, warming.upstreams);
     if (typeof images === 'string') return json(response, 400, { error: images });
+    acted('cache.unpin', images.map(imageText).join(' '));
     const unpinned: { image: string; was: boolean }[] = [];
     for (const image of images)
       unpinned.push({ image: imageText(image), was: await warming.pins.remove(image) });
@@ -123,7 +129,9 @@ async function change(
   }
   const selector = parsePurge(command);
   if (selector === undefined) return json(response, 400, { error: 'not a purge selector' });
-  return json(response, 200, await inventory.purge(selector, parseForce(command)));
+  const result = await inventory.purge(selector, parseForce(command));
+  acted('cache.purge', JSON.stringify(selector));
+  return json(response, 200, result);
 }
 
 function unknownCommand(response: ServerResponse): void {

@@ -12,10 +12,11 @@ export type AuditAction =
   | 'ping'
   | 'none'
   | 'connect'
-  | `cache.${string}`
-  | 'warm'
-  | 'reload'
+  | OperatorAct
   | `audit.${'start' | 'stop' | 'lost'}`;
+
+/** What is done through the control socket, by whoever may reach it. */
+export type OperatorAct = 'cache.purge' | 'cache.pin' | 'cache.unpin' | 'warm' | 'reload';
 
 /** One access decision or administrative act, as it goes on record. Plain data: workers send it to the keeper. */
 export interface AuditEntry {

@@ -1,6 +1,7 @@
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { controlOf } from '../../src/admin/control-client.ts';
 import { startCentral } from '../support/central.ts';
 import { get } from '../support/clients.ts';
 import { startEdge, type Edge } from '../support/edge.ts';
@@ -78,10 +79,16 @@ for (const workers of [1, 2]) {
     );
     t.same(lines.find(({ status }) => status === 404)?.['tags'], ['none']);
 
+    const control = controlOf(join(edge.dir, 'data/v1/control.sock'));
+    await control.purge({ kind: 'all' });
+    await eventually(async () =>
+      (await linesIn(file)).some(({ action, user }) => action === 'cache.purge' && user === 'operator'),
+    );
+
     await edge.kill();
     await edge.restart();
     await get(`${edge.http}/v2/team/app/blobs/${blob.digest}`);
-    await recorded(8);
+    await recorded(9);
     await rename(file, `${file}.1`);
     edge.signal('SIGHUP');
     await eventually(
