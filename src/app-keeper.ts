@@ -180,13 +180,7 @@ export class EdgeKeeper {
       audit: (entries) => this.audit?.add(entries),
     });
     const inventory = { ...storage, metadata: store, clock };
-    this.inventory = new Inventory({
-      ...inventory,
-      purged: async (selector) => {
-        this.#forgetLists(selector);
-        await site.announce({ kind: 'purge', selector });
-      },
-    });
+    this.inventory = new Inventory({ ...inventory, purged: (selector) => this.#purged(selector) });
     this.#quietInventory = new Inventory(inventory);
     this.warming = new Warming(config, { core: this.core, storage, metrics: this.metrics, log });
     this.#announceUpstreams();
@@ -271,6 +265,11 @@ export class EdgeKeeper {
       await this.#manifests.forgetTag(announcement.repository, announcement.tag);
       this.core.parts.listings.forget(announcement.repository);
     }
+  }
+
+  async #purged(selector: PurgeSelector): Promise<void> {
+    this.#forgetLists(selector);
+    await this.#membership.site.announce({ kind: 'purge', selector });
   }
 
   #forgetLists(purged: PurgeSelector): void {

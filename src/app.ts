@@ -104,16 +104,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       log,
       clock: systemClock,
     });
-    const reloads: ReloadControl = {
-      reload: async () => {
-        // First, so that a configuration that is refused does not keep a log from being rotated.
-        await keeper.audit
-          ?.reopen()
-          .catch((err: unknown) => log.error({ err }, 'the audit log was not reopened'));
-        return await reloader.reload();
-      },
-      reloadCertificates: () => reloader.reloadCertificates(),
-    };
+    const reloads = reloadControl(reloader, keeper, log);
     running.reloads = reloads;
     undo.push(() => reloader.stop());
     reloader.start();
@@ -132,6 +123,19 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
     await inReverse(undo);
     throw error;
   }
+}
+
+function reloadControl(reloader: Reloader, keeper: EdgeKeeper, log: Log): ReloadControl {
+  return {
+    reload: async () => {
+      // First, so that a configuration that is refused does not keep a log from being rotated.
+      await keeper.audit
+        ?.reopen()
+        .catch((err: unknown) => log.error({ err }, 'the audit log was not reopened'));
+      return await reloader.reload();
+    },
+    reloadCertificates: () => reloader.reloadCertificates(),
+  };
 }
 
 /** `workers: 1`: the worker in the keeper's own process, asking it by plain calls. */

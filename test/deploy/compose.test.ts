@@ -102,7 +102,9 @@ void t.test(
     await eventually(async () => (await edge.metrics()).value('pierhead_redis_up') === 1);
     const checked = await runProcess(process.execPath, [
       join(import.meta.dirname, '../../src/main.ts'),
-      ...['check', '--config', join(edge.dir, 'pierhead.yaml')],
+      'check',
+      '--config',
+      join(edge.dir, 'pierhead.yaml'),
     ]);
     t.match(checked.stdout, /^ok +redis/m, checked.stdout);
     await edge.stop();
