@@ -33,9 +33,11 @@ export class NegativeCache {
 
   /** Everything of one repository: tags, manifests and blobs; somebody has pushed there. */
   deleteOf(repository: RepositoryRef): void {
-    const prefix = repositoryKey(repository);
-    const isOf = (key: string): boolean => key.startsWith(`${prefix}:`) || key.startsWith(`${prefix}@`);
-    for (const key of Array.from(this.#absent.keys()).filter(isOf)) this.#absent.delete(key);
+    for (const mark of [':', '@']) this.deleteStarting(`${repositoryKey(repository)}${mark}`);
+  }
+
+  deleteStarting(prefix: string): void {
+    for (const key of Array.from(this.#absent.keys())) if (key.startsWith(prefix)) this.#absent.delete(key);
   }
 
   clear(): void {

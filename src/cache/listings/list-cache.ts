@@ -27,6 +27,7 @@ interface Kept {
 export class ListCache {
   readonly #kept: LRUCache<string, Kept>;
   readonly #clock: Clock;
+  #era = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -42,7 +43,14 @@ export class ListCache {
     return kept !== undefined && this.#clock.monotonic() - kept.since < maxAge ? kept.page : undefined;
   }
 
-  put(key: string, page: KeptPage): void {
+  /** Goes up with each {@link drop}: what was asked before one is not the upstream's last word after it. */
+  get era(): number {
+    return this.#era;
+  }
+
+  /** `era` is that of the time when the upstream was asked; the answer to a question from before a drop is not kept. */
+  put(key: string, page: KeptPage, era: number): void {
+    if (era !== this.#era) return;
     this.#kept.set(key, { page, since: this.#clock.monotonic() });
   }
 
@@ -52,6 +60,7 @@ export class ListCache {
 
   /** Every page whose key begins so. Looks through all keys: not for what clients can cause. */
   drop(prefix: string): void {
+    this.#era += 1;
     for (const key of Array.from(this.#kept.keys())) if (key.startsWith(prefix)) this.#kept.delete(key);
   }
 }

@@ -68,7 +68,8 @@ export class Listings {
     const fresh = list.kept(rules.tag);
     if (fresh !== undefined) return found(fresh, 'hit');
     let collapsed = true;
-    const asked = this.#questions.run(list.key, () => {
+    // Who asks after a push does not join a question from before it.
+    const asked = this.#questions.run(`${this.#cache.era} ${list.key}`, () => {
       collapsed = false;
       return this.#ask(list, question);
     });
@@ -83,13 +84,14 @@ export class Listings {
 
   async #ask(list: PagedList, question: ListingQuestion): Promise<Asked> {
     const { events, negative } = this.#parts;
+    const { era } = this.#cache;
     try {
       const asked = await list.ask();
       if (asked.kind === 'invalid') events.refused(list.prefix, asked.reason);
       if (asked.kind !== 'unknown') return asked;
       list.drop();
       if (question.kind === 'catalog') return await this.#catalogFromHere(list);
-      negative.add(negativeKey(list), upstreamOf(question));
+      if (era === this.#cache.era) negative.add(negativeKey(list), upstreamOf(question));
       return asked;
     } catch (error) {
       const refusal = refusalOf(error);
@@ -100,8 +102,9 @@ export class Listings {
 
   /** Registries like Docker Hub have no catalog for anybody: what was pulled through here is all that can be listed. */
   async #catalogFromHere(list: PagedList): Promise<Asked> {
+    const { era } = this.#cache;
     const page = (await this.#known(list)) ?? { entries: Buffer.from('[]'), next: undefined };
-    this.#cache.put(list.key, page);
+    this.#cache.put(list.key, page, era);
     return { kind: 'page', page };
   }
 
@@ -172,16 +175,22 @@ export class Listings {
 
   /** After a push or a purge: the next question asks the upstream. */
   forget(repository: RepositoryRef): void {
-    this.#cache.drop(`tags ${repositoryKey(repository)}?`);
-    this.#cache.drop(`referrers ${repositoryKey(repository)}@`);
+    this.#drop(`tags ${repositoryKey(repository)}?`);
+    this.#drop(`referrers ${repositoryKey(repository)}@`);
   }
 
   forgetAll(): void {
-    this.#cache.drop('');
+    this.#drop('');
+  }
+
+  /** What is kept of these lists, and that they are not there. */
+  #drop(prefix: string): void {
+    this.#cache.drop(prefix);
+    this.#parts.negative.deleteStarting(negativeKey({ key: prefix }));
   }
 }
 
-function negativeKey(list: PagedList): string {
+function negativeKey(list: Pick<PagedList, 'key'>): string {
   return `list ${list.key}`;
 }
 

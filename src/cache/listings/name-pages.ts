@@ -34,6 +34,7 @@ export class NamePages implements PagedList {
   readonly #source: NameSource;
   readonly #page: Page;
   readonly #cache: ListCache;
+  readonly #era: number;
   readonly #wholeKey: string;
 
   constructor(source: NameSource, page: Page, cache: ListCache) {
@@ -43,6 +44,7 @@ export class NamePages implements PagedList {
     this.#source = source;
     this.#page = page;
     this.#cache = cache;
+    this.#era = cache.era;
   }
 
   kept(maxAge: Milliseconds): KeptPage | undefined {
@@ -70,7 +72,7 @@ export class NamePages implements PagedList {
     if (typeof body === 'number') return denialOf(body);
     const names = parseNameList(body.content, field, accepts);
     const page = this.#pageFrom(names, nextPage(body.headers['link'], this.#page));
-    this.#cache.put(this.key, page);
+    this.#cache.put(this.key, page, this.#era);
     return { kind: 'page', page };
   }
 
@@ -94,7 +96,7 @@ export class NamePages implements PagedList {
     // may be followed by another keeps the upstream's order, which its `last` belongs to.
     const list = encodeNames(next === undefined && names.length !== n ? names.toSorted() : names);
     if (names.length <= n && !ignoredLast) return { entries: list, next };
-    if (whole) this.#cache.put(this.#wholeKey, { entries: list, next });
+    if (whole) this.#cache.put(this.#wholeKey, { entries: list, next }, this.#era);
     const page = this.#part(list);
     return page.next === undefined ? { ...page, next } : page;
   }

@@ -38,6 +38,7 @@ export class ReferrerPages implements PagedList {
   readonly #source: ReferrerSource;
   readonly #page: Page;
   readonly #cache: ListCache;
+  readonly #era: number;
 
   constructor(source: ReferrerSource, page: Page, cache: ListCache) {
     const { prefix, artifactType = '' } = source;
@@ -46,6 +47,7 @@ export class ReferrerPages implements PagedList {
     this.#source = source;
     this.#page = page;
     this.#cache = cache;
+    this.#era = cache.era;
   }
 
   kept(maxAge: Milliseconds): KeptPage | undefined {
@@ -110,7 +112,7 @@ export class ReferrerPages implements PagedList {
   }
 
   #keep(page: KeptPage): Asked {
-    this.#cache.put(this.key, page);
+    this.#cache.put(this.key, page, this.#era);
     return { kind: 'page', page };
   }
 }

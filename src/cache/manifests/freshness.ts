@@ -58,6 +58,11 @@ export function ageOf(record: TagRecord, now: Milliseconds, rules: FreshnessRule
   return age < rules.staleIfError ? 'stale' : 'expired';
 }
 
+/** Of a {@link tagKey}. */
+export function upstreamOfKey(key: string): string {
+  return key.slice(0, key.indexOf('/'));
+}
+
 export function tagKey(repository: RepositoryRef, tag: Tag): string {
   return `${repositoryKey(repository)}:${tag}`;
 }
@@ -85,7 +90,7 @@ export function tagRecords(clock: Clock, rulesOf: RulesOf): TagRecords {
   return {
     fresh: (key, record) => {
       const decoded = decodeTag(record);
-      const rules = rulesOf(key.slice(0, key.indexOf('/')));
+      const rules = rulesOf(upstreamOfKey(key));
       return decoded !== undefined && ageOf(decoded, clock.now(), rules) === 'fresh';
     },
     latest: (local, shared) => {

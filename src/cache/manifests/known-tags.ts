@@ -3,7 +3,7 @@ import { ms } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { MetadataStore } from '../../store/metadata-store.ts';
-import { ageOf, decodeTag, encodeTag, type RulesOf, type TagRecord } from './freshness.ts';
+import { ageOf, decodeTag, encodeTag, type RulesOf, type TagRecord, upstreamOfKey } from './freshness.ts';
 
 export interface KnownTagsParts {
   readonly metadata: MetadataStore;
@@ -65,7 +65,7 @@ export class KnownTags {
     const doubted: Promise<void>[] = [];
     for await (const [key, value] of own.entries('tags', '')) {
       const record = decodeTag(value);
-      const rules = this.#parts.rulesOf(key.slice(0, key.indexOf('/')));
+      const rules = this.#parts.rulesOf(upstreamOfKey(key));
       if (record === undefined || ageOf(record, clock.now(), rules) !== 'fresh') continue;
       const checkedAt = ms(clock.now() - rules.tag);
       doubted.push(own.put('tags', key, encodeTag({ digest: record.digest, checkedAt })));

@@ -220,3 +220,32 @@ void t.test('forgotten after a push, and only that repository', async (t) => {
   t.match(await tags(), { result: 'miss' });
   t.match(await worker.tags(beside, FIRST_PAGE), { result: 'hit' });
 });
+
+void t.test('after a push, what was asked before it is neither joined nor kept', async (t) => {
+  const { central, site, tags } = await scene(t);
+  central.latencyMs = 300;
+  const before = tags();
+  await eventually(() => central.requests() === 1);
+  site.core.parts.listings.forget(APP);
+  t.match(await tags(), { kind: 'listing', result: 'miss' });
+  t.match(await before, { kind: 'listing' });
+  t.equal(central.requests(), 2, 'asked anew while the first was still on its way');
+  t.match(await tags(), { kind: 'listing', result: 'hit' });
+
+  site.core.parts.listings.forget(APP);
+  const late = tags();
+  await eventually(() => central.requests() === 3);
+  site.core.parts.listings.forgetAll();
+  await late;
+  t.match(await tags(), { result: 'miss' }, 'an answer from before is not kept');
+});
+
+void t.test('after the first push, that there was no list is forgotten', async (t) => {
+  const { central, site, worker } = await scene(t);
+  const NEW = repository('team/new');
+  t.match(await worker.tags(NEW, FIRST_PAGE), { kind: 'unknown' });
+  central.addImage('team/new', 'v1', image);
+  t.match(await worker.tags(NEW, FIRST_PAGE), { kind: 'unknown' }, 'remembered');
+  site.core.parts.listings.forget(NEW);
+  t.same(entriesOf(await worker.tags(NEW, FIRST_PAGE)), ['v1']);
+});
