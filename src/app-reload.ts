@@ -1,4 +1,5 @@
 import { IpRules } from './access/ip-rules.ts';
+import { accessSettings, createAccess } from './app-access.ts';
 import type { ReloadReport } from './admin/control-protocol.ts';
 import { expiriesText, loadCertificates } from './app-certificates.ts';
 import type { Config } from './config/config.ts';
@@ -133,6 +134,7 @@ export class Reloader {
     const next = inFlight(this.#config, read);
     // Tried here, so that no worker fails by it.
     void new IpRules(next.access);
+    void createAccess(accessSettings(next));
     return await this.#bringIn(next, read);
   }
 

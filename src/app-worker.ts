@@ -1,11 +1,12 @@
+import { createAccess, type AccessSettings } from './app-access.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
-import { IpRules } from './access/ip-rules.ts';
+import { canonicalAddress, IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
 import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { serveKeeper } from './cluster/worker-channel.ts';
-import type { AccessConfig, FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
+import type { FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
 import { MiB, seconds, type Milliseconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './observe/log.ts';
@@ -13,7 +14,7 @@ import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
-import { Pipeline } from './server/pipeline.ts';
+import { Pipeline, type InForce } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
 import { Pushes } from './server/pushes.ts';
 import { ReadBudget } from './lib/read-budget.ts';
@@ -31,7 +32,7 @@ export interface WorkerSettings {
   readonly storagePath: string;
   readonly upstreams: readonly (UpstreamNames & { readonly freshness: FreshnessConfig })[];
   readonly pushes: PushSettings;
-  readonly access: AccessConfig;
+  readonly guard: AccessSettings;
   readonly logLevel: LogLevel;
   /** Whether accesses go on record. */
   readonly audit: boolean;
@@ -70,6 +71,7 @@ export class EdgeWorker {
   readonly #log: Log;
   /** In force now: {@link reload} replaces them. */
   readonly #rules: UpstreamRules;
+  #inForce: InForce;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -80,6 +82,7 @@ export class EdgeWorker {
     const log = createLog(settings.logLevel, name);
     this.#log = log;
     this.#rules = new UpstreamRules(settings.upstreams);
+    this.#inForce = createAccess(settings.guard);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -105,6 +108,8 @@ export class EdgeWorker {
     this.#pushTargets = pushTargets(settings.pushes);
     this.#listenerParts = {
       pipeline: new Pipeline({
+        inForce: () => this.#inForce,
+        addressOf: (request) => canonicalAddress(request.socket.remoteAddress ?? ''),
         cache: this.#cache,
         upstreams: settings.upstreams,
         pushes: new Pushes({
@@ -120,7 +125,7 @@ export class EdgeWorker {
         metrics: this.#metrics,
         audit: this.#audit,
       }),
-      rules: new IpRules(settings.access),
+      rules: new IpRules(settings.guard.access),
       refused: (peer) => {
         this.#metrics.refusedConnections.inc();
         this.#audit?.turnedAway(peer);
@@ -149,9 +154,11 @@ export class EdgeWorker {
    * connections get the new certificate; open ones end only when their address is no longer let in.
    * @throws and changes nothing.
    */
-  reload({ https, access, upstreams, logLevel }: WorkerSettings): void {
+  reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
     const contexts = https === null ? undefined : contextsOf(https);
-    this.#listenerParts.rules.change(access);
+    const inForce = createAccess(guard);
+    this.#listenerParts.rules.change(guard.access);
+    this.#inForce = inForce;
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
     this.#rules.replace(upstreams);
     this.#log.level = logLevel;

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { createAdminServer } from './admin/admin-listener.ts';
 import type { ReloadControl, ReloadReport } from './admin/control-protocol.ts';
 import { listenControl } from './admin/control-server.ts';
+import { accessSettings } from './app-access.ts';
 import { openAudit } from './app-audit.ts';
 import { loadCertificates } from './app-certificates.ts';
 import { EdgeKeeper } from './app-keeper.ts';
@@ -250,7 +251,7 @@ function workerSettings(
       catalog: catalog === true,
     })),
     pushes,
-    access: config.access,
+    guard: accessSettings(config),
     logLevel: config.log.level,
     audit: config.audit.to !== null,
   };

@@ -1,7 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
-import type { GrantedRepository } from '../oci/granted.ts';
+import type { Asker, GrantedRepository } from '../oci/granted.ts';
 import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { ReadBudget } from '../lib/read-budget.ts';
 import type { BlobFiles, OpenFile } from '../store/blob-files.ts';
 import { blobKey, manifestKey, type IndexKey } from '../store/blob-index.ts';
@@ -67,7 +68,7 @@ export class EdgeCache {
         : this.#local.manifestByTag(repository, reference.tag);
     const answer: ManifestAnswer =
       entry === undefined
-        ? await this.#keeper.manifest({ repository, reference })
+        ? await this.#keeper.manifest({ ...asked(repository), reference })
         : { kind: 'manifest', ...entry, result: 'hit' };
     if (answer.kind !== 'manifest') return answer;
     this.#used.add(manifestKey(answer.digest));
@@ -81,7 +82,7 @@ export class EdgeCache {
       const stored = await this.#local.blob(repository, digest);
       if (stored === 'damaged') await this.#keeper.suspect(digest);
       else if (stored !== undefined) return this.#hit(digest, stored);
-      const answer = await this.#keeper.blob({ repository, digest });
+      const answer = await this.#keeper.blob({ ...asked(repository), digest });
       const found = await this.#open(digest, answer);
       if (found !== undefined) return found;
     }
@@ -91,7 +92,7 @@ export class EdgeCache {
   async blobSize(repository: GrantedRepository, digest: Digest): Promise<BlobSizeAnswer> {
     const stored = await this.#local.blob(repository, digest);
     if (stored === undefined || stored === 'damaged')
-      return await this.#keeper.blobSize({ repository, digest });
+      return await this.#keeper.blobSize({ ...asked(repository), digest });
     this.#used.add(blobKey(digest));
     if (stored instanceof Uint8Array) return { kind: 'size', size: stored.byteLength, stored: true };
     await stored.close();
@@ -99,7 +100,7 @@ export class EdgeCache {
   }
 
   tags(repository: GrantedRepository, page: Page): Promise<ListingAnswer> {
-    return this.#keeper.listing({ kind: 'tags', repository, page });
+    return this.#keeper.listing({ kind: 'tags', ...asked(repository), page });
   }
 
   referrers(
@@ -108,7 +109,7 @@ export class EdgeCache {
     artifactType: string | undefined,
     page: Page,
   ): Promise<ListingAnswer> {
-    return this.#keeper.listing({ kind: 'referrers', repository, digest, artifactType, page });
+    return this.#keeper.listing({ kind: 'referrers', ...asked(repository), digest, artifactType, page });
   }
 
   /** Which of the names the caller may see is for the asker to find out. */
@@ -160,4 +161,9 @@ export class EdgeCache {
     this.#keeper.touch([...this.#used]);
     this.#used.clear();
   }
+}
+
+/** The repository goes alone: what is kept of a question, and by which it is known, holds nothing of who asked. */
+function asked({ upstream, name, asker }: GrantedRepository): { repository: RepositoryRef; asker: Asker } {
+  return { repository: { upstream, name }, asker };
 }

@@ -1,5 +1,6 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Asker } from '../oci/granted.ts';
 import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
@@ -33,7 +34,12 @@ export interface Keeper {
   audit(entries: readonly AuditEntry[]): void;
 }
 
-export interface BlobQuestion {
+/** Who wants it; absent for what the edge does by itself. */
+interface OnBehalf {
+  readonly asker?: Asker;
+}
+
+export interface BlobQuestion extends OnBehalf {
   readonly repository: RepositoryRef;
   readonly digest: Digest;
 }
@@ -44,7 +50,7 @@ export interface BypassQuestion {
   readonly restOnly: boolean;
 }
 
-export interface ManifestQuestion {
+export interface ManifestQuestion extends OnBehalf {
   readonly repository: RepositoryRef;
   readonly reference: Reference;
 }
@@ -95,17 +101,19 @@ export type BlobAnswer =
 export type BlobSizeAnswer =
   { readonly kind: 'size'; readonly size: number; readonly stored: boolean } | Unknown | Unavailable;
 
-export type ListingQuestion =
-  | { readonly kind: 'tags'; readonly repository: RepositoryRef; readonly page: Page }
-  | {
-      readonly kind: 'referrers';
-      readonly repository: RepositoryRef;
-      readonly digest: Digest;
-      readonly artifactType: string | undefined;
-      readonly page: Page;
-    }
-  /** The repositories of one upstream, by its own names. */
-  | { readonly kind: 'catalog'; readonly upstream: string; readonly page: Page };
+export type ListingQuestion = OnBehalf &
+  (
+    | { readonly kind: 'tags'; readonly repository: RepositoryRef; readonly page: Page }
+    | {
+        readonly kind: 'referrers';
+        readonly repository: RepositoryRef;
+        readonly digest: Digest;
+        readonly artifactType: string | undefined;
+        readonly page: Page;
+      }
+    /** The repositories of one upstream, by its own names. */
+    | { readonly kind: 'catalog'; readonly upstream: string; readonly page: Page }
+  );
 
 export type ListingAnswer =
   | {

@@ -1,4 +1,5 @@
 import type { Bytes, Milliseconds } from '../lib/brand.ts';
+import type { AccessConfig, AuthConfig, LimitsConfig, RoleConfig } from './access/access-config.ts';
 import type { WarmConfig } from './warm.ts';
 
 /** Where a listener binds: an IP address (IPv6 without brackets) or a host name; port 0 lets the system choose. */
@@ -76,6 +77,10 @@ export interface FreshnessConfig {
   readonly deadline: Milliseconds;
   readonly staleIfError: Milliseconds;
   readonly negative: Milliseconds;
+  /** How long an upstream's word on who may read a repository is taken. */
+  readonly verdict: Milliseconds;
+  /** How much longer, while the upstream cannot be asked. */
+  readonly verdictGrace: Milliseconds;
 }
 
 export interface Credentials {
@@ -122,12 +127,6 @@ export interface UpstreamConfig {
   readonly catalog?: boolean;
 }
 
-export interface AccessConfig {
-  /** IP addresses, or networks as ADDRESS/PREFIX. */
-  readonly allow: readonly string[];
-  readonly deny: readonly string[];
-}
-
 export const AUDIT_STREAMS = ['stdout', 'syslog'] as const;
 
 export interface AuditConfig {
@@ -151,6 +150,10 @@ export interface Config {
   readonly redis: RedisConfig | null;
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;
+  readonly limits: LimitsConfig;
+  readonly auth: AuthConfig;
+  /** Empty: whoever is let in may do all. */
+  readonly roles: readonly RoleConfig[];
   readonly audit: AuditConfig;
   readonly warm: readonly WarmConfig[];
   readonly log: { readonly level: LogLevel };

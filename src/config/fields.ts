@@ -48,15 +48,6 @@ export function section<T extends z.core.$ZodShape>(shape: T) {
   });
 }
 
-/** A key of a feature that this version does not have: known, so that turning it off is no error. */
-export function unavailable(off?: 'none' | false) {
-  return field<undefined>((input) => {
-    const isOff = input === undefined || input === null || input === off;
-    const isEmpty = Array.isArray(input) && input.length === 0;
-    return isOff || isEmpty ? { value: undefined } : { problem: 'is not available in this version' };
-  }).optional();
-}
-
 export function readText<T>(
   input: unknown,
   parse: (text: string) => T | undefined,

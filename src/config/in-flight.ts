@@ -19,7 +19,10 @@ export function inFlight(running: Config, read: Config): Config {
       ...upstream,
       freshness: readUpstreams.get(upstream.name)?.freshness ?? upstream.freshness,
     })),
-    access: { ...running.access, allow: read.access.allow, deny: read.access.deny },
+    access: read.access,
+    limits: read.limits,
+    auth: read.auth,
+    roles: read.roles,
     log: { ...running.log, level: read.log.level },
   };
 }

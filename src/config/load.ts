@@ -1,5 +1,8 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { completeAuth } from './access/auth.ts';
+import { completeAccess } from './access/networks.ts';
+import { completeRoles } from './access/roles.ts';
 import { collide } from './addresses.ts';
 import type { Config, ListenConfig } from './config.ts';
 import { DEFAULT_LISTEN } from './defaults.ts';
@@ -148,7 +151,7 @@ function complete(
   surroundings: Surroundings,
   problems: Problem[],
 ): Config {
-  const { tls, storage, freshness, access, audit, log } = parsed;
+  const { tls, storage, freshness, limits, audit, log } = parsed;
   const upstreams = completeUpstreams(parsed.upstreams, {
     ...surroundings,
     freshness,
@@ -156,6 +159,13 @@ function complete(
   });
   const warm = completeWarm(parsed.warm, upstreamNames(upstreams));
   problems.push(...warm.problems);
+  const { auth, problems: authProblems } = completeAuth(parsed.auth);
+  const { roles, problems: roleProblems } = completeRoles(
+    parsed.roles,
+    upstreams.map(({ name }) => name),
+    auth,
+  );
+  problems.push(...authProblems, ...roleProblems);
   return {
     listen,
     tls,
@@ -163,7 +173,10 @@ function complete(
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     redis: completeRedis(parsed.redis, overrides.redis),
     upstreams,
-    access: { allow: access.allow, deny: access.deny },
+    access: completeAccess(parsed.access),
+    limits,
+    auth,
+    roles,
     audit,
     warm: warm.schedules,
     log: { level: overrides.logLevel ?? log.level },

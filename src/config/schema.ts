@@ -1,32 +1,14 @@
 import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { MiB, type Bytes } from '../lib/brand.ts';
-import {
-  CERTIFICATE_NAME_FORM,
-  LISTEN_FORM,
-  NETWORK_FORM,
-  parseCertificateName,
-  parseListenAddress,
-  parseNetwork,
-} from './addresses.ts';
+import { CERTIFICATE_NAME_FORM, LISTEN_FORM, parseCertificateName, parseListenAddress } from './addresses.ts';
+import { authSchema } from './access/auth.ts';
+import { limitsSchema } from './access/limits.ts';
+import { accessSchema } from './access/networks.ts';
+import { rolesSchema } from './access/roles.ts';
 import { AUDIT_STREAMS, LOG_LEVELS, TLS_VERSIONS } from './config.ts';
-import {
-  DEFAULT_ACCESS,
-  DEFAULT_LISTEN,
-  DEFAULT_LOG_LEVEL,
-  DEFAULT_STORAGE,
-  DEFAULT_TLS,
-} from './defaults.ts';
-import {
-  booleanField,
-  choiceField,
-  field,
-  listOf,
-  scalarField,
-  section,
-  textField,
-  unavailable,
-} from './fields.ts';
+import { DEFAULT_LISTEN, DEFAULT_LOG_LEVEL, DEFAULT_STORAGE, DEFAULT_TLS } from './defaults.ts';
+import { booleanField, choiceField, field, listOf, scalarField, section, textField } from './fields.ts';
 import { refusal } from './problem.ts';
 import { redisSchema } from './redis.ts';
 import type { Surroundings } from './secrets.ts';
@@ -52,10 +34,10 @@ export function configSchema(surroundings: Surroundings) {
     freshness: freshnessSchema().prefault({}),
     upstreams: upstreamsSchema(surroundings).optional(),
     access: accessSchema().prefault({}),
+    limits: limitsSchema().prefault({}),
+    auth: authSchema(surroundings).prefault({}),
+    roles: rolesSchema(),
     warm: warmSchema(),
-    limits: unavailable(),
-    auth: section({ mode: unavailable('none'), edge: unavailable() }).optional(),
-    roles: unavailable(),
     audit: auditSchema(surroundings).prefault({}),
     log: section({ level: choiceField(LOG_LEVELS).default(DEFAULT_LOG_LEVEL) }).prefault({}),
   });
@@ -121,15 +103,6 @@ function auditSchema({ folder }: Surroundings) {
     to: textField(place, `a path, ${AUDIT_STREAMS.join(', ')}, or null for no audit log`)
       .nullable()
       .default(null),
-  });
-}
-
-function accessSchema() {
-  const networks = listOf(textField(parseNetwork, NETWORK_FORM), NETWORK_FORM);
-  return section({
-    allow: networks.default([...DEFAULT_ACCESS.allow]),
-    deny: networks.default([...DEFAULT_ACCESS.deny]),
-    trustedProxies: unavailable(),
   });
 }
 

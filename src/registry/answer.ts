@@ -5,7 +5,7 @@ import type { ErrorCode } from '../oci/error-codes.ts';
 /** What goes back to a client. `server/` writes it; nothing here knows a socket. */
 export interface Answer {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string | number>>;
+  readonly headers: Readonly<Record<string, string | number | string[]>>;
   readonly body: AnswerBody;
   /** Absent where the cache had no part. */
   readonly result?: CacheResult;

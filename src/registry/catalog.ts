@@ -1,7 +1,7 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import { FIRST_PAGE, type Page } from '../oci/page.ts';
-import { parseRepositoryName } from '../oci/repository-name.ts';
+import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Answer } from './answer.ts';
 import { listAnswer, listingOf, nextLink, type ListRequestFacts } from './listings.ts';
@@ -13,8 +13,8 @@ export interface CatalogRequest extends ListRequestFacts {
   readonly page: Page;
   /** The request's `Host` header. */
   readonly host: string | undefined;
-  /** Whether the caller may see a repository. */
-  readonly visible: (repository: RepositoryRef) => boolean;
+  /** Whether the caller may see a repository, which they would ask for by `name`. */
+  readonly visible: (repository: RepositoryRef, name: RepositoryName) => boolean;
 }
 
 /**
@@ -40,9 +40,9 @@ export async function answerCatalog(
   const { entries, next, result } = listingOf(await cache.catalog(at.upstream.name, page), 'NAME_UNKNOWN');
   // A name that is too long behind its prefix, or a prefix that no path can have, could not be asked for.
   const listed = (JSON.parse(Buffer.from(entries).toString()) as string[]).flatMap((text) => {
-    const name = parseRepositoryName(text);
-    const shown = name !== undefined && request.visible({ upstream: at.upstream.name, name });
-    return shown ? (parseRepositoryName(prefix + name) ?? []) : [];
+    const [name, named] = [parseRepositoryName(text), parseRepositoryName(prefix + text)];
+    if (name === undefined || named === undefined) return [];
+    return request.visible({ upstream: at.upstream.name, name }, named) ? [named] : [];
   });
   const following = open[open.indexOf(at.upstream) + 1];
   const nextPage =

@@ -27,6 +27,9 @@ export type Route =
     }
   | { readonly kind: 'catalog'; readonly page: Page };
 
+/** Those that are about a repository. */
+export type RepositoryRoute = Extract<Route, { name: unknown }>;
+
 export interface Target {
   readonly route: Route;
   /** containerd's `?ns=`: the registry that the image's name began with. */

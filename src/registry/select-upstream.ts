@@ -41,9 +41,17 @@ export function selectUpstream(
     const rest = stripFirst(name, upstream.name);
     if (rest !== undefined) return within(upstream, rest);
   }
-  const chosen = byHost(upstreams, host) ?? upstreams.find((upstream) => upstream.default);
+  return within(upstreamOf(upstreams, { namespace, host }), name);
+}
+
+/**
+ * The upstream of a request without a repository in its path.
+ * @throws {RegistryError} as {@link selectUpstream} does.
+ */
+export function upstreamOf(upstreams: readonly UpstreamNames[], addressed: AddressedTo): UpstreamNames {
+  const chosen = namedUpstream(upstreams, addressed) ?? upstreams.find((upstream) => upstream.default);
   if (chosen === undefined) throw new RegistryError('NAME_UNKNOWN', 'this edge has no default upstream');
-  return within(chosen, name);
+  return chosen;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { TooManyRequests, Unauthorized } from '../access/refusals.ts';
 import { ERROR_CODES, RegistryError } from '../oci/error-codes.ts';
 import type { CacheResult } from '../cache/keeper.ts';
 import { MethodUnsupported } from '../registry/actions.ts';
@@ -25,10 +26,13 @@ export function errorAnswer(error: unknown, head: boolean): Answer {
   const body = Buffer.from(
     JSON.stringify({ errors: [{ code: row.code ?? known.code, message: row.message, ...detail }] }),
   );
-  const headers: Record<string, string | number> = {
+  const headers: Record<string, string | number | string[]> = {
     'content-type': 'application/json',
     'content-length': body.byteLength,
     ...(known instanceof MethodUnsupported && { allow: known.allow }),
+    ...(known instanceof Unauthorized &&
+      known.challenges.length > 0 && { 'www-authenticate': [...known.challenges] }),
+    ...(known instanceof TooManyRequests && { 'retry-after': known.retryAfterSeconds }),
     ...(known instanceof RangeUnsatisfiable && { 'content-range': `bytes */${known.size}` }),
   };
   return {

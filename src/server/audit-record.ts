@@ -7,6 +7,9 @@ export interface Audited {
   readonly route: Route['kind'] | 'none';
   readonly method: string | undefined;
   readonly address: string;
+  readonly user?: string | undefined;
+  /** Why the caller was refused what looks like absent to them. */
+  readonly denied?: string | undefined;
   readonly upstream?: string | undefined;
   readonly repository?: string | undefined;
   readonly reference?: string | undefined;
@@ -42,17 +45,18 @@ const ACTIONS: Readonly<Record<Audited['route'], AuditAction>> = {
 /** What goes on record of a request. A ping that was answered has decided nothing: undefined. */
 export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | undefined {
   const { error, upstream, repository, reference } = audited;
-  const decision = error !== undefined && DENIALS.has(error) ? 'deny' : 'allow';
+  const denied = audited.denied !== undefined || (error !== undefined && DENIALS.has(error));
+  const decision = denied ? 'deny' : 'allow';
   const action = actionOf(audited);
   if (action === 'ping' && decision === 'allow') return undefined;
   return {
     action,
-    user: 'anonymous',
+    user: audited.user ?? 'anonymous',
     ip: audited.address,
     ...(repository !== undefined && { repository: `${upstream}/${repository}` }),
     ...named(reference),
     decision,
-    reason: error ?? 'network',
+    reason: audited.denied ?? error ?? 'network',
     status: audited.status,
     bytes: audited.bytes,
     requestId: audited.requestId,

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuditOutbox } from '../audit/audit-outbox.ts';
-import { authorize } from '../access/authorize.ts';
-import { identify, type Caller } from '../access/identify.ts';
-import { canonicalAddress } from '../access/ip-rules.ts';
+import type { Access, Action } from '../access/authorize.ts';
+import type { Caller } from '../access/caller.ts';
+import type { RequestLimits } from '../access/request-limits.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
+import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
@@ -18,15 +19,32 @@ import { answerBlob } from '../registry/blobs.ts';
 import { answerCatalog } from '../registry/catalog.ts';
 import { answerReferrers, answerTags } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
-import { parseTarget, type Route } from '../registry/route.ts';
-import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import { parseTarget, type RepositoryRoute, type Route } from '../registry/route.ts';
+import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/select-upstream.ts';
 import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
 import { letBodyEnd } from './body-pace.ts';
 import type { Pushes } from './pushes.ts';
+import {
+  type AccessTrace,
+  authorizeRequest,
+  identifyCaller,
+  objectOf,
+  readableOf,
+} from './request-access.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
+/** What a reload replaces. */
+export interface InForce {
+  readonly access: Access;
+  readonly limits: RequestLimits;
+}
+
 export interface PipelineParts {
+  /** What is in force now. */
+  readonly inForce: () => InForce;
+  /** Canonical address of the client: the peer's, or what a trusted proxy says. */
+  readonly addressOf: (request: IncomingMessage) => string;
   readonly cache: EdgeCache;
   readonly upstreams: readonly UpstreamNames[];
   readonly pushes: Pushes;
@@ -38,9 +56,8 @@ export interface PipelineParts {
 }
 
 /** What the access line tells; filled in as far as the request comes. */
-interface Trace {
+interface Trace extends AccessTrace {
   readonly requestId: string;
-  readonly address: string;
   route: Route['kind'] | 'none';
   upstream?: string;
   repository?: string;
@@ -55,19 +72,27 @@ interface Exchange {
   readonly response: ServerResponse;
 }
 
+interface Asked {
+  readonly access: Access;
+  readonly caller: Caller;
+  readonly namespace: string | undefined;
+  readonly request: IncomingMessage;
+}
+
 /** A request that was let in to change something. */
 interface GrantedChange {
-  readonly caller: Caller;
+  readonly readable: (
+    repository: RepositoryRef,
+    name: RepositoryName,
+  ) => Promise<GrantedRepository | undefined>;
   readonly route: RepositoryRoute;
   readonly namespace: string | undefined;
   readonly repository: GrantedRepository;
 }
 
-type RepositoryRoute = Extract<Route, { name: unknown }>;
-
 /**
- * A request's way: parse → identify → authorize → limit → route → answer. Each step takes what only the one before it
- * makes (a parsed route, a caller, a granted repository), so that none can be left out or come earlier.
+ * A request's way: limit (by address) → parse → identify → limit (by name) → authorize → route → answer. Each step takes what
+ * only the one before it makes (a parsed route, a caller, a granted repository), so that none can be left out or come earlier.
  */
 export class Pipeline {
   readonly #parts: PipelineParts;
@@ -81,7 +106,7 @@ export class Pipeline {
     const startedAt = performance.now();
     const trace: Trace = {
       requestId: randomUUID(),
-      address: canonicalAddress(request.socket.remoteAddress ?? ''),
+      address: this.#parts.addressOf(request),
       route: 'none',
     };
     try {
@@ -110,35 +135,55 @@ export class Pipeline {
 
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
     const { request } = exchange;
+    const { access, limits } = this.#parts.inForce();
+    const queued = limits.arrive(trace.address);
+    if (queued !== undefined) await queued;
     checkRequest(request);
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
-    const caller = identify(trace.address);
+    const caller = await identifyCaller(access, request, trace);
+    const turn = limits.admit(caller);
+    if (turn !== undefined) await turn;
     const method = request.method ?? '';
-    const head = method === 'HEAD';
     const action = actionOf(route, method);
     const { host } = request.headers;
-    const list = { head, namespace };
-    if (route.kind === 'ping' || route.kind === 'catalog') {
-      if (action === undefined) throw new MethodUnsupported(`${method} is not available here`);
-      if (route.kind === 'ping') return jsonAnswer({}, head);
-      const visible = (repository: RepositoryRef): boolean => isVisible(caller, repository);
-      const asked = { ...list, host, page: route.page, visible };
-      return await answerCatalog(this.#parts.cache, this.#parts.upstreams, asked);
-    }
+    if (route.kind === 'ping' || route.kind === 'catalog')
+      return await this.#answerUnnamed(route, action, { access, caller, namespace, request });
     const repository = selectUpstream(this.#parts.upstreams, { name: route.name, namespace, host });
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
+    const wanted = { repository, name: route.name, object: objectOf(route), host };
+    // Who may not even look is not told what can be done here.
+    const granted = await authorizeRequest(
+      access,
+      caller,
+      { ...wanted, action: action ?? 'pull' },
+      { route, trace },
+    );
     if (action === undefined) throw this.#unsupported(method, route, repository);
-    const granted = this.#limit(caller, authorize(caller, repository, action));
-    return action === 'pull'
-      ? await this.#route(route, granted, request, { namespace, trace })
-      : await this.#push(exchange, { route, namespace, caller, repository: granted }, trace);
+    if (action === 'pull') return await this.#route(route, granted, request, { namespace, trace });
+    const readable: GrantedChange['readable'] = async (source, name) =>
+      await readableOf(access, caller, { repository: source, name, action: 'pull', object: undefined, host });
+    return await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
   }
 
-  /** Rate limits stand here: after the caller is known, before anything is looked up. */
-  #limit(_caller: Caller, granted: GrantedRepository): GrantedRepository {
-    return granted;
+  /** Ping and catalog: of no repository. */
+  async #answerUnnamed(
+    route: Extract<Route, { kind: 'ping' | 'catalog' }>,
+    action: Action | undefined,
+    { access, caller, namespace, request }: Asked,
+  ): Promise<Answer> {
+    const { host } = request.headers;
+    const head = request.method === 'HEAD';
+    const { upstreams } = this.#parts;
+    const judged = access.ping(caller, host, () => upstreamOf(upstreams, { namespace, host }).name);
+    if (judged !== undefined) await judged;
+    if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
+    if (route.kind === 'ping') return jsonAnswer({}, head);
+    const visible = (repository: RepositoryRef, name: RepositoryName): boolean =>
+      access.isVisible(caller, repository, name);
+    const asked = { head, namespace, host, page: route.page, visible };
+    return await answerCatalog(this.#parts.cache, upstreams, asked);
   }
 
   async #route(
@@ -229,17 +274,6 @@ export class Pipeline {
       },
       'request',
     );
-  }
-}
-
-/** A list shows what its reader could also ask for by name, and nothing else. */
-function isVisible(caller: Caller, repository: RepositoryRef): boolean {
-  try {
-    authorize(caller, repository, 'pull');
-    return true;
-  } catch (error) {
-    if (error instanceof RegistryError) return false;
-    throw error;
   }
 }
 

@@ -1,11 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { authorize } from '../access/authorize.ts';
-import type { Caller } from '../access/identify.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
+import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import { NO_BODY, type Answer } from '../registry/answer.ts';
@@ -28,7 +27,11 @@ export interface GrantedPush {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly target: PushTarget;
-  readonly caller: Caller;
+  /** The same caller's right to read, for the source of a mount. */
+  readonly readable: (
+    repository: RepositoryRef,
+    name: RepositoryName,
+  ) => Promise<GrantedRepository | undefined>;
   readonly route: PushRoute;
   readonly namespace: string | undefined;
   readonly repository: GrantedRepository;
@@ -83,14 +86,14 @@ export class Pushes {
     }
   }
 
-  /** For a mount: from where the caller may not read, there is nothing to mount. */
-  #readable(
-    { caller, namespace }: GrantedPush,
+  /** Undefined where there is no such upstream, or the caller may not read. */
+  async #readable(
+    { readable, namespace }: GrantedPush,
     host: string | undefined,
     name: RepositoryName,
-  ): GrantedRepository | undefined {
+  ): Promise<GrantedRepository | undefined> {
     try {
-      return authorize(caller, selectUpstream(this.#parts.upstreams, { name, namespace, host }), 'pull');
+      return await readable(selectUpstream(this.#parts.upstreams, { name, namespace, host }), name);
     } catch (error) {
       if (error instanceof RegistryError) return undefined;
       throw error;

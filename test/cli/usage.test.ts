@@ -79,7 +79,7 @@ void t.test(
         '"soon"',
         'minute hour day month weekday',
       ],
-      ['limits: { requestsPerSecond: 1 }', 'limits', 'not available'],
+      ['limits: { requestsPerSecond: 0 }', 'limits.requestsPerSecond', 'from 1 to'],
       ['listen: {', `${file}: line`, 'closed'],
     ] as const) {
       writeFileSync(file, text, { mode: 0o600 });

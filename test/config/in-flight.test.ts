@@ -28,11 +28,11 @@ void t.test('what cannot change in flight keeps its value and is named', async (
 
 void t.test('a key that nobody has told it of waits for a restart, with its section', async (t) => {
   const audit = { to: '/canary/audit.log' };
-  const read = { ...running, audit, more: { secret: 'canary' }, access: { ...running.access, more: [1] } };
+  const read = { ...running, audit, more: { secret: 'canary' }, storage: { ...running.storage, more: [1] } };
   const next = inFlight(running, read);
   t.strictSame(next, running);
   const keys = changedKeys(next, read);
-  t.same(keys.sort(), ['access.more', 'audit.to', 'more']);
+  t.same(keys.sort(), ['audit.to', 'more', 'storage.more']);
   t.notMatch(JSON.stringify(keys), /canary/, 'names only: a value may be a secret');
 });
 

@@ -20,7 +20,14 @@ function problemsIn(t: Test, yaml: string): readonly Problem[] {
   return [];
 }
 
-const FRESHNESS = { tag: 60_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 15_000 };
+const FRESHNESS = {
+  tag: 60_000,
+  deadline: 1000,
+  staleIfError: 2_592_000_000,
+  negative: 15_000,
+  verdict: 60_000,
+  verdictGrace: 0,
+};
 const HUB = { name: 'docker.io', hosts: [], default: true, freshness: FRESHNESS, push: false } as const;
 
 void t.test('Docker Hub is the upstream of an edge that names none', async (t) => {

@@ -17,6 +17,8 @@ export function freshnessSchema() {
     deadline: deadline().default(DEFAULT_FRESHNESS.deadline),
     staleIfError: duration().default(DEFAULT_FRESHNESS.staleIfError),
     negative: duration().default(DEFAULT_FRESHNESS.negative),
+    verdict: duration().default(DEFAULT_FRESHNESS.verdict),
+    verdictGrace: duration().default(DEFAULT_FRESHNESS.verdictGrace),
   });
 }
 
@@ -27,6 +29,8 @@ export function freshnessOverrides() {
     deadline: deadline().optional(),
     staleIfError: duration().optional(),
     negative: duration().optional(),
+    verdict: duration().optional(),
+    verdictGrace: duration().optional(),
   });
 }
 
@@ -39,6 +43,8 @@ export function completeFreshness(
     deadline: own?.deadline ?? shared.deadline,
     staleIfError: own?.staleIfError ?? shared.staleIfError,
     negative: own?.negative ?? shared.negative,
+    verdict: own?.verdict ?? shared.verdict,
+    verdictGrace: own?.verdictGrace ?? shared.verdictGrace,
   };
 }
 

@@ -30,7 +30,7 @@ export interface Push {
 
 export interface PushParts {
   /** The repository that a client means, if it may read it. */
-  readonly readable: (name: RepositoryName) => GrantedRepository | undefined;
+  readonly readable: (name: RepositoryName) => Promise<GrantedRepository | undefined>;
   /** Sends the client's body there. `target` is path and query. */
   readonly send: (target: string, headers: Record<string, string>) => Promise<UpstreamReply>;
   readonly changed: (notice: PushNotice) => Promise<void>;
@@ -62,7 +62,7 @@ export async function answerPush(push: Push, parts: PushParts): Promise<Answer> 
     client: route.name,
     namespace,
   });
-  const reply = await parts.send(targetOf(push, locations, parts), passedHeaders(push));
+  const reply = await parts.send(await targetOf(push, locations, parts), passedHeaders(push));
   checkStatus(reply);
   if (reply.status >= 400) {
     return await refusedAnswer(reply, push.method === 'HEAD', locationOfRefused(push, reply, locations));
@@ -73,7 +73,7 @@ export async function answerPush(push: Push, parts: PushParts): Promise<Answer> 
   return await acceptedAnswer(reply, location);
 }
 
-function targetOf(push: Push, locations: UploadLocations, parts: PushParts): string {
+async function targetOf(push: Push, locations: UploadLocations, parts: PushParts): Promise<string> {
   const { route } = push;
   switch (route.kind) {
     case 'manifest':
@@ -82,7 +82,7 @@ function targetOf(push: Push, locations: UploadLocations, parts: PushParts): str
       return locations.path(`blobs/${route.digest}`);
     case 'upload': {
       if (route.session !== undefined) return locations.forUpstream(route.session, route.search);
-      const query = newUploadQuery(push, route.search, locations, parts);
+      const query = await newUploadQuery(push, route.search, locations, parts);
       return locations.path(`blobs/uploads/${query === '' ? '' : `?${query}`}`);
     }
   }
@@ -93,12 +93,12 @@ function targetOf(push: Push, locations: UploadLocations, parts: PushParts): str
  * mount: the registry answers 202 and the client uploads, as the spec has it. Nor is there one without `from`: a registry may then look
  * through repositories that this caller may not see here.
  */
-function newUploadQuery(
+async function newUploadQuery(
   { upstream }: Push,
   search: string,
   locations: UploadLocations,
   parts: PushParts,
-): string {
+): Promise<string> {
   const asked = new URLSearchParams(search);
   const query = new URLSearchParams();
   for (const name of UPLOAD_PARAMETERS) {
@@ -107,7 +107,7 @@ function newUploadQuery(
   }
   const mount = parseDigest(asked.get('mount') ?? '');
   const from = parseRepositoryName(asked.get('from') ?? '');
-  const source = mount && from && parts.readable(from);
+  const source = mount && from && (await parts.readable(from));
   if (source?.upstream === upstream.name) {
     query.set('mount', mount ?? '');
     query.set('from', locations.repository(source.name));

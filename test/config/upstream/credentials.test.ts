@@ -126,8 +126,15 @@ upstreams:
   t.strictSame(
     upstreams.map(({ freshness }) => freshness),
     [
-      { tag: 300_000, deadline: 1000, staleIfError: 2_592_000_000, negative: 1000 },
-      { tag: 0, deadline: 2000, staleIfError: 86_400_000, negative: 1000 },
+      {
+        tag: 300_000,
+        deadline: 1000,
+        staleIfError: 2_592_000_000,
+        negative: 1000,
+        verdict: 60_000,
+        verdictGrace: 0,
+      },
+      { tag: 0, deadline: 2000, staleIfError: 86_400_000, negative: 1000, verdict: 60_000, verdictGrace: 0 },
     ],
   );
 });
