@@ -38,6 +38,7 @@ export interface Verdicts {
 export interface AccessParts {
   readonly identification: Identification;
   readonly roles: Roles;
+  /** Words that a repository's own name must not contain. */
   readonly forbiddenNames: readonly string[];
   readonly verdicts?: Verdicts | undefined;
 }
@@ -77,8 +78,12 @@ export class Access {
 
   /** Not a promise where none is needed. @throws {Unauthorized | Denied} and what the upstream says no with. */
   authorize(caller: Caller, wanted: Wanted): GrantedRepository | Promise<GrantedRepository> {
-    this.#judge(caller, wanted);
-    const granted = grant(caller, wanted.repository);
+    const granting = this.#judge(caller, wanted);
+    const granted = grant(
+      caller,
+      wanted.repository,
+      this.#parts.verdicts === undefined ? granting : 'upstream',
+    );
     const verdict = this.#parts.verdicts?.demand(caller, wanted);
     return verdict === undefined ? granted : verdict.then(() => granted);
   }
@@ -94,19 +99,43 @@ export class Access {
     }
   }
 
-  #judge(caller: Caller, { repository, name, action, host }: Wanted): void {
-    const { identification, roles } = this.#parts;
-    if (roles.granting(caller, repository, action) !== undefined) return;
-    const challenges = identification.challenges({ name, action }, host);
-    if (caller.identity === undefined && challenges.length > 0)
-      throw new Unauthorized('say who you are', challenges);
+  /** Whether lists may hold what some callers must not see. */
+  get hidesRepositories(): boolean {
+    return this.#parts.roles.configured || this.#parts.forbiddenNames.length > 0;
+  }
+
+  /** What of lists of repositories the caller may see. */
+  visibleTo(caller: Caller): {
+    readonly upstream: (name: string) => boolean;
+    readonly repository: (repository: RepositoryRef, name: RepositoryName) => boolean;
+  } {
+    return {
+      upstream: (name) => this.#parts.roles.anything(caller, name),
+      repository: (repository, name) => this.isVisible(caller, repository, name),
+    };
+  }
+
+  /** What lets the caller do it. */
+  #judge(caller: Caller, { repository, name, action, host }: Wanted): string {
+    const { identification, roles, forbiddenNames } = this.#parts;
+    const granting = roles.granting(caller, repository, action);
+    if (granting === undefined && caller.identity === undefined) {
+      const challenges = identification.challenges({ name, action }, host);
+      if (challenges.length > 0) throw new Unauthorized('say who you are', challenges);
+    }
+    // After the challenge: which words are forbidden is not for strangers to find out.
+    if (forbiddenNames.some((word) => repository.name.includes(word))) throw new Denied(FORBIDDEN_NAME, true);
+    if (granting !== undefined) return granting;
     const hidden = action === 'pull' || roles.granting(caller, repository, 'pull') === undefined;
     throw new Denied('no role allows it', hidden);
   }
 }
 
-function grant(caller: Caller, { upstream, name }: RepositoryRef): GrantedRepository {
+/** For the record: the caller is told that there is no such repository. */
+const FORBIDDEN_NAME = 'forbidden name';
+
+function grant(caller: Caller, { upstream, name }: RepositoryRef, by: string): GrantedRepository {
   const { authorization } = caller;
   const asker = { caller: callerKey(caller), ...(authorization !== undefined && { authorization }) };
-  return { upstream, name, asker } as GrantedRepository;
+  return { upstream, name, asker, by } as GrantedRepository;
 }

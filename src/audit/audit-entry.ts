@@ -32,11 +32,11 @@ export interface AuditEntry {
   readonly tags?: readonly string[];
   readonly digest?: string;
   readonly decision: 'allow' | 'deny';
-  /** Why: an error code, a rule, what an operator asked for. */
+  /** What let them in (`network`, `role reader, roles[0]`) or kept them out, with the error code; what an operator asked for. */
   readonly reason: string;
   /** Of the answer; 0 where there was none. */
   readonly status: number;
-  /** Body bytes that were sent. */
+  /** Of the body: sent to the client, or taken from one who pushes. */
   readonly bytes: number;
   readonly requestId: string;
 }

@@ -118,7 +118,7 @@ export class EdgeCache {
   }
 
   pushed(notice: PushNotice): Promise<void> {
-    return this.#keeper.pushed(notice);
+    return this.#keeper.pushed({ ...notice, ...withoutAsker(notice.repository) });
   }
 
   close(): void {
@@ -161,6 +161,10 @@ export class EdgeCache {
     this.#keeper.touch([...this.#used]);
     this.#used.clear();
   }
+}
+
+function withoutAsker({ upstream, name }: RepositoryRef): { repository: RepositoryRef } {
+  return { repository: { upstream, name } };
 }
 
 /** The repository goes alone: what is kept of a question, and by which it is known, holds nothing of who asked. */

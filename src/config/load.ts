@@ -162,8 +162,8 @@ function complete(
   const { auth, problems: authProblems } = completeAuth(parsed.auth);
   const { roles, problems: roleProblems } = completeRoles(
     parsed.roles,
-    upstreams.map(({ name }) => name),
-    auth,
+    upstreamNames(upstreams),
+    parsed.auth.mode,
   );
   problems.push(...authProblems, ...roleProblems);
   return {

@@ -10,4 +10,11 @@ export interface Asker {
 }
 
 /** A repository that the caller at hand may use as the request does. Made by `access/authorize.ts` alone; the cache takes nothing less. */
-export type GrantedRepository = Brand<RepositoryRef & { readonly asker: Asker }, 'Granted'>;
+export type GrantedRepository = Brand<
+  RepositoryRef & {
+    readonly asker: Asker;
+    /** What let the caller in, for the record. */
+    readonly by: string;
+  },
+  'Granted'
+>;

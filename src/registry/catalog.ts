@@ -1,11 +1,12 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import { FIRST_PAGE, type Page } from '../oci/page.ts';
-import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
-import type { RepositoryRef } from '../oci/repository-ref.ts';
+import type { Clock } from '../lib/clock.ts';
+import { parseRepositoryName } from '../oci/repository-name.ts';
 import type { Answer } from './answer.ts';
 import { listAnswer, listingOf, nextLink, type ListRequestFacts } from './listings.ts';
 import { namedUpstream, type UpstreamNames } from './select-upstream.ts';
+import { visiblePage, type Visibility } from './visible-catalog.ts';
 
 const MAX_NAMES = 1000;
 
@@ -13,8 +14,9 @@ export interface CatalogRequest extends ListRequestFacts {
   readonly page: Page;
   /** The request's `Host` header. */
   readonly host: string | undefined;
-  /** Whether the caller may see a repository, which they would ask for by `name`. */
-  readonly visible: (repository: RepositoryRef, name: RepositoryName) => boolean;
+  /** Undefined: all of it. */
+  readonly visible: Visibility | undefined;
+  readonly clock: Clock;
 }
 
 /**
@@ -31,6 +33,8 @@ export async function answerCatalog(
   const open = (named === undefined ? inOrder(upstreams) : [named]).filter(({ catalog }) => catalog);
   const prefixOf = ({ name, default: isDefault }: UpstreamNames): string =>
     named !== undefined || isDefault ? '' : `${name}/`;
+  if (request.visible !== undefined && open.length > 0)
+    return await answerVisible(cache, open, prefixOf, { ...request, visible: request.visible });
   const at = standing(open, prefixOf, request.page.last);
   if (at === undefined) throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
 
@@ -41,8 +45,7 @@ export async function answerCatalog(
   // A name that is too long behind its prefix, or a prefix that no path can have, could not be asked for.
   const listed = (JSON.parse(Buffer.from(entries).toString()) as string[]).flatMap((text) => {
     const [name, named] = [parseRepositoryName(text), parseRepositoryName(prefix + text)];
-    if (name === undefined || named === undefined) return [];
-    return request.visible({ upstream: at.upstream.name, name }, named) ? [named] : [];
+    return name === undefined || named === undefined ? [] : [named];
   });
   const following = open[open.indexOf(at.upstream) + 1];
   const nextPage =
@@ -54,6 +57,35 @@ export async function answerCatalog(
   const headers = nextPage && { link: nextLink('/v2/_catalog', nextPage, request) };
   return listAnswer('application/json', ['{"repositories":', JSON.stringify(listed), '}'], {
     headers,
+    result,
+    facts: request,
+  });
+}
+
+/** For a caller who may not see all of it. */
+async function answerVisible(
+  cache: EdgeCache,
+  open: readonly UpstreamNames[],
+  prefixOf: (upstream: UpstreamNames) => string,
+  request: CatalogRequest & { readonly visible: Visibility },
+): Promise<Answer> {
+  const seen = open.filter(({ name }) => request.visible.upstream(name));
+  const { n, last } = request.page;
+  const at = standing(seen, prefixOf, last);
+  const parts = (at === undefined ? [] : seen.slice(seen.indexOf(at.upstream))).map((upstream) => ({
+    upstream: upstream.name,
+    prefix: prefixOf(upstream),
+    last: upstream === at?.upstream ? at.last : undefined,
+  }));
+  const { names, next, result } = await visiblePage(
+    cache,
+    parts,
+    Math.min(n ?? MAX_NAMES, MAX_NAMES),
+    request,
+  );
+  const headers = next && { link: nextLink('/v2/_catalog', { ...FIRST_PAGE, n, last: next }, request) };
+  return listAnswer('application/json', ['{"repositories":', JSON.stringify(names), '}'], {
+    headers: headers || undefined,
     result,
     facts: request,
   });

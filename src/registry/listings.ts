@@ -30,6 +30,13 @@ export async function answerTags(
   });
 }
 
+type ReferrersRoute = Extract<Route, { kind: 'referrers' }>;
+
+export interface ReferrersFacts extends ListRequestFacts {
+  /** Clients push to this upstream through this edge, so they have to learn where it keeps no referrers. */
+  readonly pushed: boolean;
+}
+
 /**
  * `GET /v2/<name>/referrers/<digest>`. Without a filter of its own the upstream's list is filtered here, so what the
  * header claims always holds. Unknown is never `NAME_UNKNOWN`: oras would take the whole repository for absent.
@@ -37,12 +44,37 @@ export async function answerTags(
 export async function answerReferrers(
   cache: EdgeCache,
   repository: GrantedRepository,
-  route: Extract<Route, { kind: 'referrers' }>,
-  facts: ListRequestFacts,
+  route: ReferrersRoute,
+  facts: ReferrersFacts,
 ): Promise<Answer> {
-  const { digest, artifactType, page, name } = route;
+  const { digest, artifactType, page } = route;
   const found = await cache.referrers(repository, digest, artifactType, page);
+  if (found.kind === 'unknown' && !facts.pushed) return noReferrers(route, facts);
   const { entries, next, result } = listingOf(found, 'MANIFEST_UNKNOWN');
+  if (entries.byteLength === NO_ENTRIES.length && next === undefined) return noReferrers(route, facts);
+  return referrersAnswer(route, { entries, next, result }, facts);
+}
+
+/** The same whether the cache knew, the upstream said so, or the caller is not to know: so without a `Cache-Status`. */
+export function noReferrers(route: ReferrersRoute, facts: ListRequestFacts): Answer {
+  return referrersAnswer(route, { entries: NO_ENTRIES, next: undefined, result: undefined }, facts);
+}
+
+const NO_ENTRIES = '[]';
+
+function referrersAnswer(
+  { name, digest, artifactType }: ReferrersRoute,
+  {
+    entries,
+    next,
+    result,
+  }: {
+    readonly entries: string | Uint8Array;
+    readonly next: Page | undefined;
+    readonly result: Answer['result'];
+  },
+  facts: ListRequestFacts,
+): Answer {
   const own = artifactType === undefined ? {} : { artifactType };
   const headers = {
     ...(artifactType !== undefined && { 'oci-filters-applied': 'artifactType' }),

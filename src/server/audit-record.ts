@@ -8,13 +8,18 @@ export interface Audited {
   readonly method: string | undefined;
   readonly address: string;
   readonly user?: string | undefined;
-  /** Why the caller was refused what looks like absent to them. */
+  /** What let the caller in. */
+  readonly granted?: string | undefined;
+  /** Why the caller was refused; they may have been told that it is not there. */
   readonly denied?: string | undefined;
   readonly upstream?: string | undefined;
   readonly repository?: string | undefined;
   readonly reference?: string | undefined;
   readonly status: number;
+  /** Sent to the client. */
   readonly bytes: number;
+  /** Of a push that came from the client. */
+  readonly received?: number | undefined;
   readonly requestId: string;
   /** Of an answer that is an error. */
   readonly error?: ErrorCode | undefined;
@@ -45,8 +50,8 @@ const ACTIONS: Readonly<Record<Audited['route'], AuditAction>> = {
 /** What goes on record of a request. A ping that was answered has decided nothing: undefined. */
 export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | undefined {
   const { error, upstream, repository, reference } = audited;
-  const denied = audited.denied !== undefined || (error !== undefined && DENIALS.has(error));
-  const decision = denied ? 'deny' : 'allow';
+  const denied = audited.denied ?? (error !== undefined && DENIALS.has(error) ? error : undefined);
+  const decision = denied === undefined ? 'allow' : 'deny';
   const action = actionOf(audited);
   if (action === 'ping' && decision === 'allow') return undefined;
   return {
@@ -56,11 +61,17 @@ export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | 
     ...(repository !== undefined && { repository: `${upstream}/${repository}` }),
     ...named(reference),
     decision,
-    reason: audited.denied ?? error ?? 'network',
+    reason: denied ?? letInBy(audited),
     status: audited.status,
-    bytes: audited.bytes,
+    bytes: audited.received ?? audited.bytes,
     requestId: audited.requestId,
   };
+}
+
+/** What became of it as well, where that is an error: `network; MANIFEST_UNKNOWN`. */
+function letInBy({ granted, user, error }: Audited): string {
+  const by = granted ?? (user === undefined ? 'network' : 'identity');
+  return error === undefined ? by : `${by}; ${error}`;
 }
 
 function actionOf({ route, method }: Audited): AuditAction {

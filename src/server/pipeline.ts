@@ -8,7 +8,6 @@ import type { EdgeCache } from '../cache/edge-cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
-import { referenceText } from '../oci/reference.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
@@ -17,7 +16,8 @@ import { actionOf, MethodUnsupported } from '../registry/actions.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
 import { answerCatalog } from '../registry/catalog.ts';
-import { answerReferrers, answerTags } from '../registry/listings.ts';
+import { absentAnswer } from '../registry/absent.ts';
+import { answerReferrers, answerTags, type ReferrersFacts } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type RepositoryRoute, type Route } from '../registry/route.ts';
 import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/select-upstream.ts';
@@ -30,6 +30,7 @@ import {
   authorizeRequest,
   identifyCaller,
   objectOf,
+  referenceOf,
   readableOf,
 } from './request-access.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
@@ -61,7 +62,7 @@ interface Trace extends AccessTrace {
   route: Route['kind'] | 'none';
   upstream?: string;
   repository?: string;
-  reference?: string;
+  reference?: string | undefined;
   /** Body bytes of a push that came from the client. */
   received?: number;
 }
@@ -152,18 +153,17 @@ export class Pipeline {
     const repository = selectUpstream(this.#parts.upstreams, { name: route.name, namespace, host });
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
+    trace.reference = referenceOf(route);
     const wanted = { repository, name: route.name, object: objectOf(route), host };
-    // Who may not even look is not told what can be done here.
-    const granted = await authorizeRequest(
-      access,
-      caller,
-      { ...wanted, action: action ?? 'pull' },
-      { route, trace },
-    );
+    const granted = await authorizeRequest(access, caller, { ...wanted, action: action ?? 'pull' }, trace);
+    // The same here and where there is no such repository.
     if (action === undefined) throw this.#unsupported(method, route, repository);
-    if (action === 'pull') return await this.#route(route, granted, request, { namespace, trace });
-    const readable: GrantedChange['readable'] = async (source, name) =>
-      await readableOf(access, caller, { repository: source, name, action: 'pull', object: undefined, host });
+    if (granted === undefined) return absentAnswer(route, this.#listFacts(request, namespace, repository));
+    if (action === 'pull') return await this.#route(route, granted, request, namespace);
+    const readable: GrantedChange['readable'] = async (source, name) => {
+      const mounted = { repository: source, name, action: 'pull', object: undefined, host } as const;
+      return await readableOf(access, caller, mounted, (reason) => this.#mountRefused(source, trace, reason));
+    };
     return await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
   }
 
@@ -180,31 +180,27 @@ export class Pipeline {
     if (judged !== undefined) await judged;
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);
-    const visible = (repository: RepositoryRef, name: RepositoryName): boolean =>
-      access.isVisible(caller, repository, name);
-    const asked = { head, namespace, host, page: route.page, visible };
-    return await answerCatalog(this.#parts.cache, upstreams, asked);
+    const visible = access.hidesRepositories ? access.visibleTo(caller) : undefined;
+    const { cache, clock } = this.#parts;
+    return await answerCatalog(cache, upstreams, { head, namespace, host, page: route.page, visible, clock });
   }
 
   async #route(
     route: RepositoryRoute,
     repository: GrantedRepository,
     request: IncomingMessage,
-    { namespace, trace }: { readonly namespace: string | undefined; readonly trace: Trace },
+    namespace: string | undefined,
   ): Promise<Answer> {
     const { cache } = this.#parts;
-    const list = { head: request.method === 'HEAD', namespace };
+    const list = this.#listFacts(request, namespace, repository);
     switch (route.kind) {
       case 'blob':
-        trace.reference = route.digest;
         return await answerBlob(cache, repository, route.digest, factsOf(request));
       case 'manifest':
-        trace.reference = referenceText(route.reference);
         return await answerManifest(cache, repository, route.reference, factsOf(request));
       case 'tags':
         return await answerTags(cache, repository, route, list);
       case 'referrers':
-        trace.reference = route.digest;
         return await answerReferrers(cache, repository, route, list);
       case 'upload':
         throw new MethodUnsupported('an upload is not pulled');
@@ -220,12 +216,27 @@ export class Pipeline {
     const target = this.#parts.pushes.target(repository.upstream);
     if (target === undefined || route.kind === 'tags' || route.kind === 'referrers')
       throw this.#unsupported(exchange.request.method ?? '', route, repository);
-    if (route.kind === 'blob') trace.reference = route.digest;
-    if (route.kind === 'manifest') trace.reference = referenceText(route.reference);
     const received = (bytes: number): void => {
       trace.received = (trace.received ?? 0) + bytes;
     };
     return await this.#parts.pushes.answer({ ...exchange, ...granted, target, route, repository, received });
+  }
+
+  #listFacts(
+    { method }: IncomingMessage,
+    namespace: string | undefined,
+    { upstream }: RepositoryRef,
+  ): ReferrersFacts {
+    const pushed = this.#parts.pushes.target(upstream) !== undefined;
+    return { head: method === 'HEAD', namespace, pushed };
+  }
+
+  /** The push goes on without the mount, so its own entry does not tell. */
+  #mountRefused({ upstream, name }: RepositoryRef, trace: Trace, denied: string): void {
+    const { requestId, address, user, reference } = trace;
+    const source = { route: 'blob', method: 'GET', upstream, repository: name, status: 0, bytes: 0 } as const;
+    const entry = auditEntryOf({ ...source, requestId, address, user, reference, denied });
+    if (entry !== undefined) this.#parts.audit?.add(entry);
   }
 
   #unsupported(method: string, route: Route, { upstream }: RepositoryRef): MethodUnsupported {

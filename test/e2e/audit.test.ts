@@ -71,7 +71,7 @@ for (const workers of [1, 2]) {
         others.map(({ action, decision, status, reason }) => [action, decision, status, reason].join(' ')),
       ),
       new Set([
-        'pull allow 404 MANIFEST_UNKNOWN',
+        'pull allow 404 network; MANIFEST_UNKNOWN',
         'push deny 405 UNSUPPORTED',
         'none deny 400 NAME_INVALID',
         'connect deny 0 access.allow and access.deny',

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { systemClock } from '../../src/lib/clock.ts';
 import { FIRST_PAGE, type Page } from '../../src/oci/page.ts';
 import type { RepositoryRef } from '../../src/oci/repository-ref.ts';
 import type { Answer } from '../../src/registry/answer.ts';
@@ -17,19 +18,30 @@ const CENTRAL: UpstreamNames = {
   catalog: true,
 };
 
-async function ask(
-  upstream: Partial<UpstreamNames>,
+interface Sees {
+  readonly upstream?: (name: string) => boolean;
+  readonly repository?: (repository: RepositoryRef) => boolean;
+}
+
+async function askAll(
+  upstreams: readonly UpstreamNames[],
   page: Partial<Page> = {},
-  visible = (_: RepositoryRef): boolean => true,
+  sees?: Sees,
 ): Promise<Answer> {
+  const all = (): boolean => true;
   const asked = {
     head: false,
     namespace: undefined,
     host: undefined,
     page: { ...FIRST_PAGE, ...page },
-    visible,
+    visible: sees && { upstream: sees.upstream ?? all, repository: sees.repository ?? all },
+    clock: systemClock,
   };
-  return await answerCatalog(worker, [{ ...CENTRAL, ...upstream }], asked);
+  return await answerCatalog(worker, upstreams, asked);
+}
+
+async function ask(upstream: Partial<UpstreamNames>, page: Partial<Page> = {}, sees?: Sees): Promise<Answer> {
+  return await askAll([{ ...CENTRAL, ...upstream }], page, sees);
 }
 
 function namesIn({ body }: Answer): unknown {
@@ -37,18 +49,60 @@ function namesIn({ body }: Answer): unknown {
   return (JSON.parse(Buffer.from(body.content).toString()) as { repositories: unknown }).repositories;
 }
 
+const NOT_SECRET: Sees = { repository: ({ name }) => !name.startsWith('secret/') };
+
 void t.test('who may not read a repository does not see that it is there', async (t) => {
   const asked: string[] = [];
-  const visible = ({ upstream, name }: RepositoryRef): boolean => {
+  const repository = ({ upstream, name }: RepositoryRef): boolean => {
     asked.push(`${upstream} ${name}`);
     return !name.startsWith('secret/');
   };
-  t.same(namesIn(await ask({}, {}, visible)), ['team/app', 'team/tools', 'z']);
+  t.same(namesIn(await ask({}, {}, { repository })), ['team/app', 'team/tools', 'z']);
   t.same(asked, ['central secret/app', 'central team/app', 'central team/tools', 'central z']);
-  const first = await ask({}, { n: 1 }, visible);
-  t.same(namesIn(first), [], 'a page may be empty');
-  t.same(first.headers['link'], '</v2/_catalog?n=1&last=secret%2Fapp>; rel="next"', 'and goes on');
-  t.same(namesIn(await ask({ default: false }, { n: 2 }, visible)), ['central/team/app']);
+  t.same(namesIn(await ask({ default: false }, { n: 2 }, NOT_SECRET)), [
+    'central/team/app',
+    'central/team/tools',
+  ]);
+  t.same(namesIn(await ask({}, {}, { repository: () => false })), []);
+  t.same(namesIn(await ask({}, { n: 0 }, NOT_SECRET)), []);
+});
+
+void t.test('nor do pages, their ends or their links tell of it: all is as without it', async (t) => {
+  const seen = ['team/app', 'team/tools'];
+  const sees: Sees = { repository: ({ name }) => seen.includes(name) };
+  for (const [page, names, link] of [
+    [{ n: 1 }, ['team/app'], '</v2/_catalog?n=1&last=team%2Fapp>; rel="next"'],
+    [{ n: 1, last: 'team/app' }, ['team/tools'], undefined],
+    [{ n: 2 }, seen, undefined],
+    [{ n: 1000 }, seen, undefined],
+    [{ n: 1, last: 'secret/aaa' }, ['team/app'], '</v2/_catalog?n=1&last=team%2Fapp>; rel="next"'],
+    [{ n: 1, last: 'secret/app' }, ['team/app'], '</v2/_catalog?n=1&last=team%2Fapp>; rel="next"'],
+    [{ n: 1, last: 'y' }, [], undefined],
+    [{ n: 1, last: 'zz' }, [], undefined],
+    [{ n: 1, cursor: 'last=secret%2Fapp' }, ['team/app'], '</v2/_catalog?n=1&last=team%2Fapp>; rel="next"'],
+  ] as const) {
+    const answer = await ask({}, page, sees);
+    t.same(namesIn(answer), names, JSON.stringify(page));
+    t.equal(answer.headers['link'], link, JSON.stringify(page));
+  }
+});
+
+void t.test('an upstream with nothing for the caller is not named', async (t) => {
+  const none: UpstreamNames = { ...CENTRAL, name: 'none', default: false };
+  const other: UpstreamNames = { ...CENTRAL, name: 'other', default: false };
+  // `none` and `other` are not there for the cache: a caller who may see into them is told so when they get there.
+  const sees = (...names: string[]): Sees => ({ ...NOT_SECRET, upstream: (name) => names.includes(name) });
+  const last = { n: 5, last: 'team/app' };
+  const linkOf = async (...names: string[]): Promise<unknown> =>
+    (await askAll([CENTRAL, none, other], last, sees(...names))).headers['link'];
+  t.equal(await linkOf('central'), undefined);
+  t.equal(await linkOf('central', 'other'), '</v2/_catalog?n=5&last=other%2F>; rel="next"');
+  t.same(namesIn(await askAll([CENTRAL, none], { last: 'none/' }, sees('central'))), [
+    'team/app',
+    'team/tools',
+    'z',
+  ]);
+  t.same(namesIn(await askAll([CENTRAL], {}, sees())), []);
 });
 
 void t.test('of an upstream that is not the default one, under its name', async (t) => {
@@ -69,13 +123,7 @@ void t.test('off unless it is on', async (t) => {
   for (const catalog of [undefined, false]) {
     const { catalog: _, ...rest } = CENTRAL;
     const upstream = catalog === undefined ? rest : { ...rest, catalog };
-    const asked = {
-      head: false,
-      namespace: undefined,
-      host: undefined,
-      page: FIRST_PAGE,
-      visible: () => true,
-    };
-    await t.rejects(answerCatalog(worker, [upstream], asked), { code: 'DENIED' });
+    await t.rejects(askAll([upstream]), { code: 'DENIED' });
+    await t.rejects(askAll([upstream], {}, NOT_SECRET), { code: 'DENIED' });
   }
 });

@@ -18,7 +18,7 @@ export interface AccessConfig extends AllowAndDeny {
   readonly trustedProxies: Networks;
   /** Whether trusted proxies begin a connection with the PROXY protocol (version 1 or 2). */
   readonly proxyProtocol: boolean;
-  /** Words that no path component of a repository's name may contain; lower case. */
+  /** What no repository's own name may contain anywhere, lower case: those that do are not there for anybody. */
   readonly forbiddenNames: readonly string[];
 }
 
@@ -43,12 +43,13 @@ export type Role = (typeof ROLES)[number];
 /** Whom (in `users` or `groups`, and in `networks` where there are any) it lets do what, and where. */
 export interface RoleConfig {
   readonly role: Role;
+  /** `*` is whoever is known by name. */
   readonly users: readonly string[];
   readonly groups: readonly string[];
   readonly networks: Networks;
   /** Absent: all of them. */
   readonly upstream?: string;
-  /** Patterns over the upstream's own repository names. Empty: all. */
+  /** Patterns over the upstream's own repository names (`access/name-pattern.ts`). Empty: all. */
   readonly repositories: readonly string[];
 }
 
