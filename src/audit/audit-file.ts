@@ -27,6 +27,9 @@ export class AuditFile implements AuditSink {
   static async open(path: string): Promise<{ sink: AuditFile; end: ChainEnd }> {
     const file = await open(path, FLAGS, 0o600);
     try {
+      // Whoever should read from it could hold up every line.
+      if ((await file.stat()).isFIFO())
+        throw new NotAnAuditLog(`${path} is a pipe: name a file, stdout or syslog`);
       const { end, torn } = await lastLine(file, path);
       // A crash in the middle of a line: what comes now must not be taken for its rest.
       if (torn) await file.write(Buffer.of(NEWLINE));

@@ -76,8 +76,11 @@ export class AuditLog {
   /** Writes what is left, as far as it is taken soon. */
   async close(): Promise<void> {
     this.#add(this.#own('audit.stop', 'the edge stopped'));
+    const { signal } = this.#closing;
     const cut = setTimeout(() => this.#closing.abort(), LAST_TRIES_MS);
-    await this.#writing;
+    // A sink that neither takes nor refuses must not keep the edge from its end.
+    const tooLate = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+    await Promise.race([this.#writing, tooLate]);
     clearTimeout(cut);
     await this.#parts.sink.close();
   }

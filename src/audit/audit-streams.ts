@@ -12,17 +12,27 @@ const LOGGER = [
   '65536',
 ] as const;
 
-/** Lines go where the program's own log goes. */
-export class AuditStdout implements AuditSink {
-  readonly #write: (line: string) => void;
+const LAST_WORDS_MS = 2000;
+const NEWLINE = 10;
 
-  constructor(write: (line: string) => void) {
+/** Lines go where the program's own log goes, one by one: several at once could be torn by those of other processes. */
+export class AuditStdout implements AuditSink {
+  readonly #write: (line: string) => boolean;
+
+  /** `write` is false where nobody reads. */
+  constructor(write: (line: string) => boolean) {
     this.#write = write;
   }
 
-  write(bytes: Uint8Array): Promise<number> {
-    this.#write(Buffer.from(bytes).toString('utf8'));
-    return Promise.resolve(bytes.byteLength);
+  async write(bytes: Uint8Array): Promise<number> {
+    let taken = 0;
+    while (taken < bytes.byteLength) {
+      const end = bytes.indexOf(NEWLINE, taken) + 1 || bytes.byteLength;
+      if (!this.#write(Buffer.from(bytes.subarray(taken, end)).toString('utf8'))) break;
+      taken = end;
+    }
+    if (taken === 0) throw new Error('nobody reads standard output');
+    return taken;
   }
 
   reopen(): Promise<void> {
@@ -61,13 +71,16 @@ export class AuditSyslog implements AuditSink {
     return Promise.resolve();
   }
 
+  /** What a `logger` that hangs has not taken by then is lost. */
   async close(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
+    const cut = setTimeout(() => child.kill('SIGKILL'), LAST_WORDS_MS);
     await new Promise<void>((resolve) => {
       child.once('close', () => resolve());
       child.stdin?.end();
     });
+    clearTimeout(cut);
   }
 
   #running(): ChildProcess {

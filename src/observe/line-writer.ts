@@ -23,15 +23,17 @@ export class LineWriter {
     this.#fd = fd;
   }
 
-  write(line: string): void {
+  /** False: nobody takes it. */
+  write(line: string): boolean {
     if (this.#gone || this.#waitingBytes > MAX_WAITING_BYTES) {
       this.#dropped += 1;
-      return;
+      return false;
     }
     const bytes = Buffer.from(line);
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.byteLength;
     if (!this.#writing) this.#next();
+    return true;
   }
 
   /** Writes the rest at once, as far as it is taken; for the end of the process. */

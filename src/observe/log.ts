@@ -1,4 +1,5 @@
 import { pino, stdTimeFunctions, type Logger, type LevelWithSilent } from 'pino';
+import { plainLine } from '../lib/plain-line.ts';
 import { LineWriter } from './line-writer.ts';
 
 export type Log = Logger;
@@ -18,6 +19,6 @@ export function createLog(level: LogLevel, process: string, writer = new LineWri
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    writer,
+    { write: (line) => void writer.write(plainLine(line)) },
   );
 }

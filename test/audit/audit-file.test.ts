@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { appendFile, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import t from 'tap';
 import { AuditChain } from '../../src/audit/audit-chain.ts';
@@ -71,6 +72,11 @@ void t.test('what is no audit log is not written to, and a symbolic link is not 
   await writeFile(path, 'milk, bread\n');
   await t.rejects(AuditFile.open(path), NotAnAuditLog);
   t.equal(await readFile(path, 'utf8'), 'milk, bread\n');
+  execFileSync('mkfifo', [folder.join('pipe')]);
+  await t.rejects(AuditFile.open(folder.join('pipe')), {
+    name: 'NotAnAuditLog',
+    message: /is a pipe: name a file/,
+  });
   await symlink(path, folder.join('link'));
   await t.rejects(AuditFile.open(folder.join('link')), { code: 'ELOOP' });
 });

@@ -108,3 +108,11 @@ void t.test('the end of the edge does not wait for a sink that takes nothing', a
   await log.close();
   t.ok(paper.closed);
 });
+
+void t.test('nor for one that never answers', async (t) => {
+  const { paper, log } = setUp();
+  paper.write = async () => await new Promise<never>(() => undefined);
+  log.add([entry()]);
+  await log.close();
+  t.ok(paper.closed);
+});
