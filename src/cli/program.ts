@@ -6,6 +6,7 @@ import { WriteError } from '../client-files/write-files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { StartError } from '../start-error.ts';
 import { CertificateError } from '../tls/certificate-error.ts';
+import { access, ACTIONS, type WhoOptions } from './access.ts';
 import { auditVerify } from './audit.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
 import { certsInit, certsShow } from './certificates/init-and-show.ts';
@@ -45,6 +46,7 @@ function createProgram(): Command {
   withEdgeOptions(program.command('health'))
     .description('ask the edge that runs on this configuration whether it serves: exit 0 or 1')
     .action((options: EdgeOptions) => health(options));
+  addAccess(program.command('access'));
   addClientConfig(program.command('client-config'));
   withStorageOptions(withPlatform(program.command('warm <images...>')))
     .description('have the running edge fetch images before anybody asks for them')
@@ -63,6 +65,21 @@ function createProgram(): Command {
     .description('follow the chain of an audit log through its files, oldest first; exit 1 when it is broken')
     .action((files: string[]) => auditVerify(files));
   return program;
+}
+
+function addAccess(command: Command): void {
+  withStorageOptions(command)
+    .description(
+      'say whether somebody may pull, push or delete an image, and by what; exit 1 when they may not',
+    )
+    .argument('<image>', 'what they would ask for')
+    .addArgument(new Argument('[action]', 'what they would do').choices(ACTIONS).default('pull'))
+    .option('--user <name>', 'who they are; nobody known unless given')
+    .option('--group <name...>', 'groups of theirs', [])
+    .option('--from <address>', 'where they come from', '127.0.0.1')
+    .action((image: string, action: (typeof ACTIONS)[number], options: EdgeOptions & WhoOptions) =>
+      access(image, action, options),
+    );
 }
 
 function addClientConfig(command: Command): void {

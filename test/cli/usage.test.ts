@@ -12,6 +12,7 @@ void t.test('help: what there is, and what each takes', async (t) => {
     [['help'], 'serve', 'check', 'cache', 'certs'],
     [['serve', '--help'], '--config', '--data', '--upstream', '--http', '--https', '--admin', '--workers'],
     [['check', '--help'], '--config', '--upstream'],
+    [['access', '--help'], '--config', '--user', '--group', '--from', 'pull', 'push', 'delete'],
     [['client-config', '--help'], 'docker', '--host', '--plain', '--ca', '--write', '--force', '--json'],
     [['warm', '--help'], '--platform', '--data', 'images'],
     [['cache', '--help'], 'ls', 'stats', 'purge', 'pin', 'unpin', 'pins'],
