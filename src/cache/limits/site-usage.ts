@@ -35,15 +35,18 @@ export class SiteUsage {
   readonly #seen = new LRUCache<string, Seen>({ max: MAX_KEYS });
   /** What was taken for used elsewhere. */
   readonly #elsewhere: RateBuckets;
+  #rate: Rate;
   #pending = new Map<string, number>();
   #running = false;
 
   constructor(rate: Rate, parts: SiteUsageParts) {
     this.#parts = parts;
+    this.#rate = rate;
     this.#elsewhere = new RateBuckets(parts.clock, elsewhere(rate), MAX_KEYS);
   }
 
   change(rate: Rate): void {
+    this.#rate = rate;
     this.#elsewhere.change(elsewhere(rate));
   }
 
@@ -89,7 +92,7 @@ export class SiteUsage {
     if (same) return others - before.others;
     // Others may have begun the window long ago: what their rate has given back since then is no news.
     const elapsed = Math.max(0, WINDOW - endsIn);
-    return others - (this.#elsewhere.rate.perSecond * elapsed) / 1000;
+    return others - (this.#rate.perSecond * elapsed) / 1000;
   }
 }
 
