@@ -1,6 +1,6 @@
 import { Access } from './access/authorize.ts';
 import { NO_IDENTIFICATION } from './access/identification.ts';
-import { NO_LIMITS } from './access/request-limits.ts';
+import { NO_LIMITS, type RequestLimits } from './access/request-limits.ts';
 import { Roles } from './access/roles.ts';
 import type { Config } from './config/config.ts';
 import type { InForce } from './server/pipeline.ts';
@@ -13,13 +13,16 @@ export function accessSettings({ access, limits, auth, roles }: Config): AccessS
 }
 
 /** What stands between a request and the cache. @throws for settings that cannot be used; nothing is in force then. */
-export function createAccess({ access, auth, roles }: AccessSettings): InForce {
+export function createAccess(
+  { access, auth, roles }: AccessSettings,
+  limits: RequestLimits = NO_LIMITS,
+): InForce {
   return {
     access: new Access({
       identification: NO_IDENTIFICATION,
       roles: new Roles(roles, auth.mode),
       forbiddenNames: access.forbiddenNames,
     }),
-    limits: NO_LIMITS,
+    limits,
   };
 }

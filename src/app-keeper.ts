@@ -3,6 +3,7 @@ import { createEvictor, filesystemOf, openStorage, type Storage } from './app-st
 import { joinSite, type SiteMembership } from './app-site.ts';
 import { Warming } from './app-warm.ts';
 import { KeeperEvents } from './app-events.ts';
+import { CallerLimits } from './app-limits.ts';
 import type { SiteStore, SiteStoreParts } from './app-redis.ts';
 import { BlobCache } from './cache/fills/blob-cache.ts';
 import type { Evictor } from './cache/eviction.ts';
@@ -12,7 +13,7 @@ import { Inventory, type PurgeSelector } from './cache/inventory.ts';
 import { KeeperCore } from './cache/keeper-core.ts';
 import type { BlobQuestion } from './cache/keeper.ts';
 import { KnownNames } from './cache/listings/known-names.ts';
-import { Listings } from './cache/listings/listings.ts';
+import { Listings, type ListingsParts } from './cache/listings/listings.ts';
 import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { ManifestCache } from './cache/manifests/manifest-cache.ts';
 import { NegativeCache } from './cache/negative-cache.ts';
@@ -64,6 +65,7 @@ export class EdgeKeeper {
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #evictor: Evictor;
   readonly #rules: UpstreamRules;
+  readonly #limits: CallerLimits;
   #maxBytes: number;
   readonly #blobs: BlobCache;
   #housekeeping: NodeJS.Timeout | undefined;
@@ -120,6 +122,7 @@ export class EdgeKeeper {
     this.#rules = parts.rules;
     const rulesOf = parts.rules.of;
     this.#maxBytes = config.storage.maxSize;
+    this.#limits = new CallerLimits(config.limits);
     this.metrics = new KeeperMetrics('keeper', this.#gauges(parts.workers));
     parts.site?.metrics.registerIn(this.metrics.registry);
     const events = new KeeperEvents(this.metrics, log);
@@ -149,6 +152,7 @@ export class EdgeKeeper {
       files,
       index,
       evictor: this.#evictor,
+      places: this.#limits.places,
       records: parts.records,
       random: Math.random,
       times: FILL_TIMES,
@@ -162,18 +166,20 @@ export class EdgeKeeper {
       rulesOf,
       events: events.manifests(),
     });
+    const listings = new Listings({
+      ...shared,
+      ...listedUpstreams(config),
+      manifests: this.#manifests,
+      known: new KnownNames(store, clock, rulesOf),
+      rulesOf,
+      events: events.listings(),
+    });
     this.core = new KeeperCore({
       blobs: this.#blobs,
       manifests: this.#manifests,
-      listings: new Listings({
-        ...shared,
-        manifests: this.#manifests,
-        known: new KnownNames(store, clock, rulesOf),
-        rulesOf,
-        catalogs: new Set(config.upstreams.filter(asksCatalog).map(({ name }) => name)),
-        pushed: new Set(config.upstreams.filter(({ push }) => push).map(({ name }) => name)),
-        events: events.listings(),
-      }),
+      listings,
+      limits: this.#limits.ofQuestions({ ...shared, local: this.localMetadata, listings }),
+      used: parts.site && this.#limits.overSite(parts.site.counters, (usage) => this.core.tellUsed(usage)),
       index,
       clock,
       received: (count) => this.metrics.upstreamBytes.inc(count),
@@ -204,8 +210,9 @@ export class EdgeKeeper {
   }
 
   /** All that can change while the edge serves: freshness and limits. Blobs over a new limit go with the next housekeeping. */
-  reload({ upstreams, storage, log }: Config): void {
+  reload({ upstreams, storage, limits, log }: Config): void {
     this.#rules.replace(upstreams);
+    this.#limits.change(limits);
     this.#maxBytes = storage.maxSize;
     this.#evictor.limit({ maxBytes: storage.maxSize, highWatermark: storage.highWatermark });
     this.#log.level = log.level;
@@ -311,6 +318,13 @@ export class EdgeKeeper {
       this.#log.warn({ err }, 'housekeeping failed');
     }
   }
+}
+
+function listedUpstreams({ upstreams }: Config): Pick<ListingsParts, 'catalogs' | 'pushed'> {
+  return {
+    catalogs: new Set(upstreams.filter(asksCatalog).map(({ name }) => name)),
+    pushed: new Set(upstreams.filter(({ push }) => push).map(({ name }) => name)),
+  };
 }
 
 /** A project's part of a registry cannot be told from the rest in its catalog: it is not asked for then. */

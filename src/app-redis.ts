@@ -3,6 +3,7 @@ import type { RedisConfig } from './config/config.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Leases } from './lib/leases.ts';
+import type { SharedCounters } from './lib/limits/shared-counters.ts';
 import type { Log } from './observe/log.ts';
 import { RedisMetrics } from './observe/redis-metrics.ts';
 import { Seldom } from './observe/seldom.ts';
@@ -10,6 +11,7 @@ import type { EmbeddedStore } from './store/embedded-store.ts';
 import type { SiteChannel } from './store/site-channel.ts';
 import { RedisChannel } from './store/redis/redis-channel.ts';
 import { RedisConnection } from './store/redis/redis-connection.ts';
+import { RedisCounters } from './store/redis/redis-counters.ts';
 import { RedisLeases } from './store/redis/redis-leases.ts';
 import { RedisStore } from './store/redis/redis-store.ts';
 import { NO_SECRET, SealedRecords, siteKey } from './store/redis/sealed-records.ts';
@@ -22,6 +24,8 @@ export interface SiteStore {
   /** The embedded store with the shared one behind it. */
   readonly store: TieredStore;
   readonly leases: Leases;
+  /** Of callers' requests. */
+  readonly counters: SharedCounters;
   /** Messages between the edges, sealed under `announcementKey`. */
   readonly channel: SiteChannel;
   readonly announcementKey: Uint8Array;
@@ -96,6 +100,7 @@ export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteS
       prefix: redis.prefix,
       key: siteKey(secret, 'leases'),
     }),
+    counters: new RedisCounters(connection, { prefix: redis.prefix, key: siteKey(secret, 'rates') }),
     channel: new RedisChannel(connection, redis.prefix, (error) =>
       warn('channel', { reason: error.message }, 'this edge does not hear the others of its site'),
     ),

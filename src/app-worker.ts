@@ -1,5 +1,6 @@
 import { createAccess, type AccessSettings } from './app-access.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
+import { RateLimits } from './access/limits/rate-limits.ts';
 import { canonicalAddress, IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
@@ -72,6 +73,8 @@ export class EdgeWorker {
   /** In force now: {@link reload} replaces them. */
   readonly #rules: UpstreamRules;
   #inForce: InForce;
+  /** What callers have used outlives a reload. */
+  readonly #limits: RateLimits;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -82,7 +85,13 @@ export class EdgeWorker {
     const log = createLog(settings.logLevel, name);
     this.#log = log;
     this.#rules = new UpstreamRules(settings.upstreams);
-    this.#inForce = createAccess(settings.guard);
+    this.#metrics = new WorkerMetrics(name);
+    this.#limits = new RateLimits(settings.guard.limits, {
+      clock: systemClock,
+      tell: (usage) => keeper.used(usage),
+      queued: (limit) => this.#metrics.limits.queued.inc({ limit }),
+    });
+    this.#inForce = createAccess(settings.guard, this.#limits);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -101,7 +110,6 @@ export class EdgeWorker {
     });
     this.#settings = settings;
     this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
-    this.#metrics = new WorkerMetrics(name);
     this.#audit = settings.audit
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
@@ -146,7 +154,8 @@ export class EdgeWorker {
   }
 
   on(event: KeeperEvent): void {
-    this.#cache.on(event);
+    if (event.kind === 'usage') this.#limits.used(event.usage, event.by);
+    else this.#cache.on(event);
   }
 
   /**
@@ -156,9 +165,10 @@ export class EdgeWorker {
    */
   reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
     const contexts = https === null ? undefined : contextsOf(https);
-    const inForce = createAccess(guard);
+    const inForce = createAccess(guard, this.#limits);
     this.#listenerParts.rules.change(guard.access);
     this.#inForce = inForce;
+    this.#limits.change(guard.limits);
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
     this.#rules.replace(upstreams);
     this.#log.level = logLevel;

@@ -21,12 +21,18 @@ export class Denied extends RegistryError {
   }
 }
 
+/** Which limit a caller was over; few and fixed, fit for a metric's label. */
+export const LIMITS = ['address', 'identity', 'fills', 'unknown', 'other'] as const;
+export type Limit = (typeof LIMITS)[number];
+
 /** 429 with `Retry-After`. */
 export class TooManyRequests extends RegistryError {
   readonly retryAfterSeconds: number;
+  readonly limit: Limit;
 
-  constructor(detail: string, retryAfterSeconds: number) {
+  constructor(detail: string, retryAfterSeconds: number, limit: Limit = 'other') {
     super('TOOMANYREQUESTS', detail);
     this.retryAfterSeconds = retryAfterSeconds;
+    this.limit = limit;
   }
 }

@@ -6,11 +6,11 @@ import type { AuditEntry } from './audit-entry.ts';
 /** A worker that is killed loses what it has not handed over: no more than this. */
 const HAND_OVER_MS = 50;
 const MAX_HELD = 200;
-/** An address that is turned away again and again is told of once in this time, with a count. */
-const TURNED_AWAY_INTERVAL = seconds(60);
-const MAX_ADDRESSES = 10_000;
+/** What is refused again and again is told of once in this time, with a count. */
+const SELDOM_INTERVAL = seconds(60);
+const MAX_SELDOM = 10_000;
 
-interface TurnedAway {
+interface Seldom {
   readonly since: number;
   count: number;
 }
@@ -19,7 +19,7 @@ interface TurnedAway {
 export class AuditOutbox {
   readonly #clock: Clock;
   readonly #handOver: (entries: readonly AuditEntry[]) => void;
-  readonly #turnedAway = new LRUCache<string, TurnedAway>({ max: MAX_ADDRESSES });
+  readonly #seldom = new LRUCache<string, Seldom>({ max: MAX_SELDOM });
   #held: AuditEntry[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -36,17 +36,22 @@ export class AuditOutbox {
 
   /** A connection that the address rules turned away: a flood of them must not become a flood of lines. */
   turnedAway(ip: string): void {
+    const reason = 'access.allow and access.deny';
+    const nothing = { status: 0, bytes: 0, requestId: '' };
+    this.addSeldom(ip, { action: 'connect', user: 'anonymous', ip, decision: 'deny', reason, ...nothing });
+  }
+
+  /** An entry of which there may be very many of the same `kind`; the next one that is told says how many were not. */
+  addSeldom(kind: string, entry: Omit<AuditEntry, 'timestamp'>): void {
     const now = this.#clock.monotonic();
-    const known = this.#turnedAway.get(ip);
-    if (known !== undefined && now - known.since < TURNED_AWAY_INTERVAL) {
+    const known = this.#seldom.get(kind);
+    if (known !== undefined && now - known.since < SELDOM_INTERVAL) {
       known.count += 1;
       return;
     }
     const before = known === undefined || known.count === 1 ? '' : ` (${known.count - 1} more before)`;
-    this.#turnedAway.set(ip, { since: now, count: 1 });
-    const reason = `access.allow and access.deny${before}`;
-    const nothing = { status: 0, bytes: 0, requestId: '' };
-    this.add({ action: 'connect', user: 'anonymous', ip, decision: 'deny', reason, ...nothing });
+    this.#seldom.set(kind, { since: now, count: 1 });
+    this.add({ ...entry, reason: `${entry.reason}${before}` });
   }
 
   flush(): void {

@@ -15,6 +15,7 @@ import type {
   CacheResult,
   Keeper,
   KeeperEvent,
+  Limited,
   ListingAnswer,
   ManifestAnswer,
   PushNotice,
@@ -28,7 +29,10 @@ const TRIES = 3;
 const TOUCH_INTERVAL_MS = 1000;
 
 export type BlobFound =
-  { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult } | Unknown | Unavailable;
+  | { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult }
+  | Unknown
+  | Unavailable
+  | Limited;
 
 const NOT_DELIVERABLE: Unavailable = {
   kind: 'unavailable',
@@ -57,7 +61,8 @@ export class EdgeCache {
   /** The keeper's events come in here. */
   on(event: KeeperEvent): void {
     if (event.kind === 'fill') this.#follows.on(event);
-    else if (event.available) this.#down.delete(event.name);
+    if (event.kind !== 'upstream') return;
+    if (event.available) this.#down.delete(event.name);
     else this.#down.add(event.name);
   }
 
@@ -127,7 +132,7 @@ export class EdgeCache {
   }
 
   async #open(digest: Digest, answer: BlobAnswer): Promise<BlobFound | undefined> {
-    if (answer.kind === 'unknown' || answer.kind === 'unavailable') return answer;
+    if (answer.kind !== 'stored' && answer.kind !== 'fill') return answer;
     if (answer.kind === 'stored') {
       const file = await this.#files.open(digest);
       return file && this.#hit(digest, file);

@@ -1,5 +1,6 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Usage } from '../lib/limits/usage.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobIndex, IndexKey } from '../store/blob-index.ts';
 import { Bypass } from './fills/bypass.ts';
@@ -18,6 +19,7 @@ import type {
   ManifestQuestion,
   PushNotice,
 } from './keeper.ts';
+import { UNLIMITED, type QuestionLimits } from './limits/question-limits.ts';
 import type { Listings } from './listings/listings.ts';
 import type { ManifestCache } from './manifests/manifest-cache.ts';
 
@@ -29,6 +31,10 @@ export interface KeeperCoreParts {
   readonly clock: Clock;
   readonly received: (bytes: number) => void;
   readonly audit: (entries: readonly AuditEntry[]) => void;
+  /** Of callers' questions; absent: none. */
+  readonly limits?: QuestionLimits | undefined;
+  /** What callers have used here goes to the other edges of the site; absent: there are none. */
+  readonly used?: ((usage: Usage) => void) | undefined;
 }
 
 type Listener = (event: KeeperEvent) => void;
@@ -45,7 +51,10 @@ export class KeeperCore {
   }
 
   connect(listener: Listener): KeeperSession {
-    const session = new KeeperSession(this.parts, listener, () => this.#sessions.delete(session));
+    const session: KeeperSession = new KeeperSession(this.parts, listener, {
+      used: (usage) => this.#used(session, usage),
+      ended: () => this.#sessions.delete(session),
+    });
     this.#sessions.add(session);
     for (const name of this.#down) session.tell({ kind: 'upstream', name, available: false });
     return session;
@@ -61,27 +70,49 @@ export class KeeperCore {
     else this.#down.add(name);
     for (const session of this.#sessions) session.tell({ kind: 'upstream', name, available });
   }
+
+  /** What callers have used at other edges of the site. */
+  tellUsed(usage: Usage): void {
+    for (const session of this.#sessions) session.tell({ kind: 'usage', usage, by: 'edges' });
+  }
+
+  #used(from: KeeperSession, usage: Usage): void {
+    for (const session of this.#sessions)
+      if (session !== from) session.tell({ kind: 'usage', usage, by: 'workers' });
+    this.parts.used?.(usage);
+  }
+}
+
+interface SessionEvents {
+  used(usage: Usage): void;
+  ended(): void;
 }
 
 export class KeeperSession implements Keeper {
   readonly #parts: KeeperCoreParts;
   readonly #listener: Listener;
-  readonly #ended: () => void;
+  readonly #events: SessionEvents;
+  readonly #limits: QuestionLimits;
   readonly #followed = new Set<number>();
   readonly #bypasses = new Map<number, Bypass>();
   #nextTicket = 1;
 
-  constructor(parts: KeeperCoreParts, listener: Listener, ended: () => void) {
+  constructor(parts: KeeperCoreParts, listener: Listener, events: SessionEvents) {
     this.#parts = parts;
     this.#listener = listener;
-    this.#ended = ended;
+    this.#events = events;
+    this.#limits = parts.limits ?? UNLIMITED;
   }
 
   manifest(question: ManifestQuestion): Promise<ManifestAnswer> {
-    return this.#parts.manifests.manifest(question);
+    return this.#limits.manifest(question, () => this.#parts.manifests.manifest(question));
   }
 
-  async blob(question: BlobQuestion): Promise<BlobAnswer> {
+  blob(question: BlobQuestion): Promise<BlobAnswer> {
+    return this.#limits.blob(question, () => this.#blob(question));
+  }
+
+  async #blob(question: BlobQuestion): Promise<BlobAnswer> {
     const answer = await this.#parts.blobs.blob(question);
     if (answer.kind !== 'fill') return answer;
     // Follow first and look again then: what happened between the answer and here would be missed otherwise.
@@ -90,15 +121,15 @@ export class KeeperSession implements Keeper {
     const progress = this.#parts.blobs.progressOf(question.digest, fillId);
     if (progress?.state.kind !== 'running') this.#followed.delete(fillId);
     if (progress !== undefined) return { ...answer, fill: progress };
-    return await this.blob(question);
+    return await this.#blob(question);
   }
 
   blobSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
-    return this.#parts.blobs.blobSize(question);
+    return this.#limits.blob(question, () => this.#parts.blobs.blobSize(question));
   }
 
   listing(question: ListingQuestion): Promise<ListingAnswer> {
-    return this.#parts.listings.listing(question);
+    return this.#limits.listing(question, () => this.#parts.listings.listing(question));
   }
 
   async openBypass({ fillId, restOnly }: BypassQuestion): Promise<number | undefined> {
@@ -143,6 +174,10 @@ export class KeeperSession implements Keeper {
     this.#parts.audit(entries);
   }
 
+  used(usage: Usage): void {
+    this.#events.used(usage);
+  }
+
   tell(event: KeeperEvent): void {
     this.#listener(event);
   }
@@ -155,6 +190,6 @@ export class KeeperSession implements Keeper {
 
   close(): void {
     for (const ticket of this.#bypasses.keys()) this.closeBypass(ticket);
-    this.#ended();
+    this.#events.ended();
   }
 }

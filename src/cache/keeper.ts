@@ -5,6 +5,7 @@ import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { IndexKey } from '../store/blob-index.ts';
+import type { Usage } from '../lib/limits/usage.ts';
 
 export type { IndexKey };
 
@@ -32,6 +33,8 @@ export interface Keeper {
   touch(keys: readonly IndexKey[]): void;
   /** These go on record, where a record is kept. */
   audit(entries: readonly AuditEntry[]): void;
+  /** Callers' requests, for those who count the same callers. */
+  used(usage: Usage): void;
 }
 
 /** Who wants it; absent for what the edge does by itself. */
@@ -77,6 +80,12 @@ export interface Unavailable {
 export interface Unknown {
   readonly kind: 'unknown';
 }
+/** The caller has too much under way, or has asked too often for what there is not: for later. Nothing was asked. */
+export interface Limited {
+  readonly kind: 'limited';
+  readonly limit: 'fills' | 'unknown';
+  readonly retryAfterSeconds: number;
+}
 
 export type ManifestAnswer =
   | {
@@ -88,6 +97,7 @@ export type ManifestAnswer =
     }
   | Unknown
   | Unavailable
+  | Limited
   /** The upstream's manifest breaks the rules; `reason` is fit for a client. */
   | { readonly kind: 'invalid'; readonly reason: string };
 
@@ -96,10 +106,14 @@ export type BlobAnswer =
   | { readonly kind: 'stored' }
   | { readonly kind: 'fill'; readonly fill: FillProgress; readonly joined: boolean }
   | Unknown
-  | Unavailable;
+  | Unavailable
+  | Limited;
 
 export type BlobSizeAnswer =
-  { readonly kind: 'size'; readonly size: number; readonly stored: boolean } | Unknown | Unavailable;
+  | { readonly kind: 'size'; readonly size: number; readonly stored: boolean }
+  | Unknown
+  | Unavailable
+  | Limited;
 
 export type ListingQuestion = OnBehalf &
   (
@@ -125,6 +139,7 @@ export type ListingAnswer =
     }
   | Unknown
   | Unavailable
+  | Limited
   /** The upstream's list cannot be used; `reason` is fit for a client. */
   | { readonly kind: 'invalid'; readonly reason: string };
 
@@ -152,4 +167,6 @@ export type FillFailure = 'corrupt' | 'interrupted' | 'stopped';
 export type KeeperEvent =
   | { readonly kind: 'fill'; readonly progress: FillProgress }
   /** Whether an upstream can be asked at the moment. */
-  | { readonly kind: 'upstream'; readonly name: string; readonly available: boolean };
+  | { readonly kind: 'upstream'; readonly name: string; readonly available: boolean }
+  /** What callers have used of their rates elsewhere. */
+  | { readonly kind: 'usage'; readonly usage: Usage; readonly by: 'workers' | 'edges' };

@@ -31,6 +31,9 @@ export class KeeperHost<Settings> {
       case 'audit':
         this.#session.audit(message.entries);
         return true;
+      case 'used':
+        this.#session.used(message.usage);
+        return true;
       case 'closeBypass':
         this.#session.closeBypass(message.ticket);
         return true;

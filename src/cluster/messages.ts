@@ -1,4 +1,5 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
+import type { Usage } from '../lib/limits/usage.ts';
 import type { IndexKey, Keeper, KeeperEvent } from '../cache/keeper.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 
@@ -13,6 +14,7 @@ export type WorkerMessage =
   | { readonly type: 'ask'; readonly id: number; readonly question: Question; readonly argument: unknown }
   | { readonly type: 'touch'; readonly keys: readonly IndexKey[] }
   | { readonly type: 'audit'; readonly entries: readonly AuditEntry[] }
+  | { readonly type: 'used'; readonly usage: Usage }
   | { readonly type: 'closeBypass'; readonly ticket: number }
   | { readonly type: 'ready' }
   /** The settings of that number are in force. */

@@ -1,4 +1,5 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
+import type { Usage } from '../lib/limits/usage.ts';
 import type {
   BlobAnswer,
   BlobQuestion,
@@ -81,6 +82,10 @@ export class RemoteKeeper implements Keeper {
 
   audit(entries: readonly AuditEntry[]): void {
     this.#send({ type: 'audit', entries });
+  }
+
+  used(usage: Usage): void {
+    this.#send({ type: 'used', usage });
   }
 
   #ask<Q extends Question>(question: Q, argument: ArgumentOf<Q>): Promise<AnswerOf<Q>> {

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { LimitMetrics } from './limit-metrics.ts';
 import { Savings } from './savings.ts';
 
 /** What a process hands over to be summed; plain data, fit for a message. */
@@ -56,6 +57,7 @@ export class WorkerMetrics {
     registers: [this.registry],
   });
   readonly savings = new Savings(this.registry);
+  readonly limits = new LimitMetrics(this.registry);
   readonly pushedBytes = new Counter({
     name: 'pierhead_pushed_bytes_total',
     help: 'Body bytes of pushes passed on, by upstream.',

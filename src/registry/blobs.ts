@@ -1,9 +1,11 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
+import type { Limited } from '../cache/keeper.ts';
 import { MemoryBody } from '../cache/fills/blob-body.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { parseRange, resolveRange, type RangeRequest } from '../oci/range.ts';
+import { limited } from './limited.ts';
 import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
 
 /**
@@ -83,7 +85,10 @@ function wantedRange(facts: RequestFacts, etag: string): RangeRequest {
   return conditionHolds ? range : { kind: 'whole' };
 }
 
-function absent(found: { kind: 'unknown' } | { kind: 'unavailable'; reason: string }): RegistryError {
+function absent(
+  found: { kind: 'unknown' } | { kind: 'unavailable'; reason: string } | Limited,
+): RegistryError {
+  if (found.kind === 'limited') return limited(found);
   return new RegistryError('BLOB_UNKNOWN', found.kind === 'unavailable' ? found.reason : undefined);
 }
 

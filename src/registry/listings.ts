@@ -5,6 +5,7 @@ import type { GrantedRepository } from '../oci/granted.ts';
 import { pageQuery, type Page } from '../oci/page.ts';
 import { REFERRERS_MEDIA_TYPE } from '../oci/referrers.ts';
 import { NO_BODY, type Answer } from './answer.ts';
+import { limited } from './limited.ts';
 import type { Route } from './route.ts';
 
 /** The request, as far as a `Link` to its next page repeats it. */
@@ -97,6 +98,8 @@ export function listingOf(
       throw new RegistryError(unknown);
     case 'unavailable':
       throw new RegistryError('UNAVAILABLE', answer.reason);
+    case 'limited':
+      throw limited(answer);
     case 'invalid':
       throw new RegistryError('BAD_UPSTREAM', answer.reason);
     case 'listing':

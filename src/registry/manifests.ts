@@ -2,6 +2,7 @@ import type { EdgeCache } from '../cache/edge-cache.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { Reference } from '../oci/reference.ts';
+import { limited } from './limited.ts';
 import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
 
 /**
@@ -20,6 +21,8 @@ export async function answerManifest(
       throw new RegistryError('MANIFEST_UNKNOWN');
     case 'unavailable':
       throw new RegistryError('UNAVAILABLE', answer.reason);
+    case 'limited':
+      throw limited(answer);
     case 'invalid':
       throw new RegistryError('MANIFEST_INVALID', answer.reason);
     case 'manifest': {

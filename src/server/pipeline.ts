@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuditOutbox } from '../audit/audit-outbox.ts';
 import type { Access, Action } from '../access/authorize.ts';
 import type { Caller } from '../access/caller.ts';
+import { TooManyRequests } from '../access/refusals.ts';
 import type { RequestLimits } from '../access/request-limits.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -33,6 +34,7 @@ import {
   referenceOf,
   readableOf,
 } from './request-access.ts';
+import { RefusedRequests } from './refused-requests.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
 /** What a reload replaces. */
@@ -67,6 +69,12 @@ interface Trace extends AccessTrace {
   received?: number;
 }
 
+/** An answer, and what it is a refusal by. */
+interface Answered {
+  readonly answer: Answer;
+  readonly refusal?: TooManyRequests;
+}
+
 /** What a client sent, and what it is answered with. */
 interface Exchange {
   readonly request: IncomingMessage;
@@ -97,9 +105,11 @@ interface GrantedChange {
  */
 export class Pipeline {
   readonly #parts: PipelineParts;
+  readonly #refused: RefusedRequests;
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
+    this.#refused = new RefusedRequests(parts);
   }
 
   /** Never rejects: whatever happens becomes an answer and a line in the log. */
@@ -111,9 +121,9 @@ export class Pipeline {
       route: 'none',
     };
     try {
-      const answer = await this.#answerOrError({ request, response }, trace);
-      const sent = await sendAnswer(response, answer, trace.requestId);
-      this.#record(request, trace, answer, sent, performance.now() - startedAt);
+      const answered = await this.#answerOrError({ request, response }, trace);
+      const sent = await sendAnswer(response, answered.answer, trace.requestId);
+      this.#record(request, trace, answered, sent, performance.now() - startedAt);
       if (!request.complete) void letBodyEnd(request, this.#parts.clock);
     } catch (err) {
       // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
@@ -122,28 +132,31 @@ export class Pipeline {
     }
   }
 
-  async #answerOrError(exchange: Exchange, trace: Trace): Promise<Answer> {
+  async #answerOrError(exchange: Exchange, trace: Trace): Promise<Answered> {
     try {
-      return await this.#answer(exchange, trace);
+      return { answer: await this.#answer(exchange, trace) };
     } catch (error) {
       if (!(error instanceof RegistryError))
         this.#parts.log.error({ err: error, ...trace }, 'request failed');
       const answer = errorAnswer(error, exchange.request.method === 'HEAD');
-      if (!(error instanceof MalformedRequest)) return answer;
-      return { ...answer, status: error.status, headers: { ...answer.headers, connection: 'close' } };
+      if (error instanceof TooManyRequests) return { answer, refusal: error };
+      if (!(error instanceof MalformedRequest)) return { answer };
+      const headers = { ...answer.headers, connection: 'close' };
+      return { answer: { ...answer, status: error.status, headers } };
     }
   }
 
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
-    const { request } = exchange;
+    const { request, response } = exchange;
     const { access, limits } = this.#parts.inForce();
-    const queued = limits.arrive(trace.address);
+    const gone = (): AbortSignal => hungUp(response);
+    const queued = limits.arrive(trace.address, gone);
     if (queued !== undefined) await queued;
     checkRequest(request);
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
     const caller = await identifyCaller(access, request, trace);
-    const turn = limits.admit(caller);
+    const turn = limits.admit(caller, gone);
     if (turn !== undefined) await turn;
     const method = request.method ?? '';
     const action = actionOf(route, method);
@@ -248,7 +261,7 @@ export class Pipeline {
   #record(
     request: IncomingMessage,
     trace: Trace,
-    answer: Answer,
+    { answer, refusal }: Answered,
     sent: Awaited<ReturnType<typeof sendAnswer>>,
     durationMs: number,
   ): void {
@@ -271,6 +284,7 @@ export class Pipeline {
         bytes: sent.bytes,
         error: answer.error,
       });
+    if (refusal !== undefined) return this.#refused.add(refusal, trace, entry);
     if (entry !== undefined) audit?.add(entry);
     // What we could not deliver is ours to know; a client that went away is not.
     log[sent.broken === 'blob' ? 'warn' : 'info'](
@@ -296,6 +310,13 @@ function factsOf(request: IncomingMessage): RequestFacts {
     ifRange: Array.isArray(ifRange) ? ifRange[0] : ifRange,
     ifNoneMatch,
   };
+}
+
+/** Aborted when the answer cannot be sent any more. */
+function hungUp(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
 }
 
 function causeOf(cause: unknown): string | undefined {

@@ -21,6 +21,7 @@ import { Inventory } from '../../src/cache/inventory.ts';
 import { Pins } from '../../src/cache/pins/pins.ts';
 import { Warmer } from '../../src/cache/warm/warmer.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
+import type { Places } from '../../src/lib/limits/places.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
@@ -47,6 +48,8 @@ export interface SiteOptions {
   readonly rules?: Partial<FreshnessRules>;
   readonly times?: Partial<FillTimes>;
   readonly files?: (layout: StoreLayout) => BlobFiles;
+  /** Of callers, for fills. */
+  readonly places?: Places;
   readonly asksCatalog?: boolean;
   /** Clients push to the central through this edge. */
   readonly pushed?: boolean;
@@ -140,6 +143,7 @@ export class CacheSite {
       index: this.index,
       evictor: this.evictor,
       records: this.records,
+      places: options.places,
       random: () => 0.5,
       times: { ...QUICK, ...options.times },
       events: this.#events(),

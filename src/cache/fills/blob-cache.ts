@@ -1,5 +1,6 @@
 import { attempt } from '../../lib/attempt.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Places } from '../../lib/limits/places.ts';
 import { Semaphore } from '../../lib/semaphore.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { within } from '../../lib/within.ts';
@@ -19,6 +20,7 @@ import type {
   BlobSizeAnswer,
   FillFailure,
   FillProgress,
+  Limited,
   Unavailable,
   Unknown,
 } from '../keeper.ts';
@@ -48,6 +50,8 @@ export interface BlobCacheParts {
   readonly departures: Departures;
   readonly negative: NegativeCache;
   readonly evictor: Evictor;
+  /** Transfers that each caller may have started; absent: as many as there are. */
+  readonly places?: Places | undefined;
   readonly records: FillRecords;
   readonly clock: Clock;
   readonly random: () => number;
@@ -66,16 +70,19 @@ interface Running {
 /** Whether this question is the one that started the fill. */
 interface Asked {
   started: boolean;
+  /** Gives back the place of its caller. */
+  leave?: (() => void) | undefined;
 }
 
 const UNKNOWN: Unknown = { kind: 'unknown' };
+const TOO_MANY_FILLS: Limited = { kind: 'limited', limit: 'fills', retryAfterSeconds: 2 };
 
 /** Blobs in the keeper: one fill per digest, whoever asks, and never a blob for a repository that may not show it. */
 export class BlobCache {
   readonly #parts: BlobCacheParts;
   readonly #running = new Map<Digest, Running>();
   readonly #detached = new Map<number, Fill>();
-  readonly #starting = new SingleFlight<Digest, Running | 'stored' | Unavailable>();
+  readonly #starting = new SingleFlight<Digest, Running | 'stored' | 'full' | Unavailable>();
   readonly #verifying = new SingleFlight<Digest, void>();
   readonly #permissions = new SingleFlight<string, BlobSizeAnswer>();
   readonly #slots = new Semaphore(MAX_FILLS);
@@ -186,20 +193,44 @@ export class BlobCache {
     await Promise.all(running.map(({ over }) => over));
   }
 
+  /** A caller who has too many fills under way waits without holding up others who want the same: who joins needs no place. */
+  async #runningOrStored(
+    question: BlobQuestion,
+    asked: Asked,
+  ): Promise<Running | 'stored' | Unavailable | Limited> {
+    try {
+      for (;;) {
+        const found = await this.#join(question, asked);
+        if (found !== 'full') return found;
+        asked.leave ??= await this.#parts.places?.enter(question.asker?.caller ?? '');
+        if (asked.leave === undefined) return this.#running.get(question.digest) ?? TOO_MANY_FILLS;
+      }
+    } finally {
+      if (!asked.started) asked.leave?.();
+    }
+  }
+
   /** One at a time per digest, so that between looking and starting nobody else can start or finish. */
-  #runningOrStored(question: BlobQuestion, asked: Asked): Promise<Running | 'stored' | Unavailable> {
-    const { digest } = question;
+  #join(question: BlobQuestion, asked: Asked): Promise<Running | 'stored' | 'full' | Unavailable> {
+    const { digest, asker } = question;
     const running = this.#running.get(digest);
     if (running !== undefined) return Promise.resolve(running);
     return this.#starting.run(digest, async () => {
       if ((await this.#storedSize(digest)) !== undefined) return 'stored';
+      const { places } = this.#parts;
+      if (asker !== undefined && places !== undefined) asked.leave ??= places.tryEnter(asker.caller);
+      if (asker !== undefined && places !== undefined && asked.leave === undefined) return 'full';
       const release = await this.#slots.acquire();
       if (this.#stopped) {
         release();
         return { kind: 'unavailable', reason: 'the edge is stopping' };
       }
       asked.started = true;
-      return this.#start(question, release);
+      const { leave } = asked;
+      return this.#start(question, () => {
+        release();
+        leave?.();
+      });
     });
   }
 
@@ -261,7 +292,7 @@ export class BlobCache {
   }
 
   /** Why this repository may not show a blob that is here for another one; undefined when it may. */
-  async #refusalFor(question: BlobQuestion): Promise<Unknown | Unavailable | undefined> {
+  async #refusalFor(question: BlobQuestion): Promise<Exclude<BlobSizeAnswer, { kind: 'size' }> | undefined> {
     if (await this.#linked(question)) return undefined;
     const answer = await this.#askSize(question);
     return answer.kind === 'size' ? undefined : answer;

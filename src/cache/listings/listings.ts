@@ -173,6 +173,12 @@ export class Listings {
     return new ReferrerPages(source, page, this.#cache);
   }
 
+  /** Whether it is answered without a question to the upstream, which has said a moment ago that there is none. */
+  isKnownAbsent(question: ListingQuestion): boolean {
+    const list = this.#listOf(question);
+    return list === undefined || this.#parts.negative.has(negativeKey(list));
+  }
+
   /** After a push or a purge: the next question asks the upstream. */
   forget(repository: RepositoryRef): void {
     this.#drop(`tags ${repositoryKey(repository)}?`);

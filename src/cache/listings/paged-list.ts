@@ -3,7 +3,7 @@ import { readBody } from '../../lib/read-body.ts';
 import { ListError } from '../../oci/page.ts';
 import type { RepositoryName } from '../../oci/repository-name.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
-import type { ListingAnswer, Unavailable, Unknown } from '../keeper.ts';
+import type { Limited, ListingAnswer, Unavailable, Unknown } from '../keeper.ts';
 import { reasonFor } from '../reason-for.ts';
 import type { KeptPage } from './list-cache.ts';
 
@@ -12,6 +12,7 @@ export type Asked =
   | { readonly kind: 'page'; readonly page: KeptPage }
   | Unknown
   | Unavailable
+  | Limited
   | Extract<ListingAnswer, { kind: 'invalid' }>;
 
 /** One page of a list: where it can come from. */

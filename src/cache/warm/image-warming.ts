@@ -205,6 +205,7 @@ export class ImageWarming {
 }
 
 function whyNot(answer: Exclude<ManifestAnswer, { kind: 'manifest' }>): string {
+  if (answer.kind === 'limited') return 'too much is under way';
   return answer.kind === 'unknown'
     ? 'the upstream has no such manifest, or does not show it to this edge'
     : answer.reason;

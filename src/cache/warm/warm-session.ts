@@ -83,6 +83,7 @@ export class WarmSession {
   }
 
   #withoutFill(digest: Digest, answer: Exclude<BlobAnswer, { kind: 'fill' }>): BlobEnd {
+    if (answer.kind === 'limited') return { outcome: 'temporary', problem: TOO_MUCH };
     if (answer.kind === 'unavailable') return { outcome: 'temporary', problem: answer.reason };
     if (answer.kind === 'unknown') return { outcome: 'failed', problem: 'the upstream does not have it' };
     return { outcome: 'cached', size: this.#parts.index.sizeOf(blobKey(digest)) ?? 0 };
@@ -116,4 +117,6 @@ export class WarmSession {
   }
 }
 
+/** What the edge does by itself is not limited. */
+const TOO_MUCH = 'too much is under way';
 const NO_ROOM = 'the disk refused it, or it is more than storage.maxSize leaves room for';

@@ -86,7 +86,7 @@ export const NO_SECRET =
 /** 32 bytes from the text that the operator gives all edges of a site; `purpose` tells independent keys apart. */
 export function siteKey(
   secret: string | Uint8Array,
-  purpose: 'records' | 'tokens' | 'leases' | 'announcements',
+  purpose: 'records' | 'tokens' | 'leases' | 'announcements' | 'rates',
 ): Uint8Array {
   return derive(Buffer.from(secret), `pierhead site: ${purpose}`);
 }
