@@ -111,7 +111,10 @@ export class LdapConnection {
 
   #failureOf(error: unknown): LdapFailure {
     if (error instanceof ResultCodeError)
-      return new LdapFailure(AWAY.has(error.code) ? 'away' : 'refused', `it answers ${error.name} (${error.code})`);
+      return new LdapFailure(
+        AWAY.has(error.code) ? 'away' : 'refused',
+        `it answers ${error.name} (${error.code})`,
+      );
     const late = error instanceof Error && error.message.endsWith('Operation timed out');
     if (late) return new LdapFailure('away', `no answer within ${this.#options.timeout} ms`);
     if (this.#received > MAX_RECEIVED_BYTES) return new LdapFailure('refused', 'its answer is too long');

@@ -11,7 +11,10 @@ export function escapeFilterValue(value: string): string {
 }
 
 /** `{user}` and `{dn}` of a configured filter, in one pass: a user who is called `{dn}` stays that. */
-export function fillFilter(template: string, values: { readonly user: string; readonly dn?: string }): string {
+export function fillFilter(
+  template: string,
+  values: { readonly user: string; readonly dn?: string },
+): string {
   return template.replace(/\{(user|dn)\}/g, (_, name: string) =>
     escapeFilterValue(name === 'user' ? values.user : (values.dn ?? '')),
   );

@@ -78,7 +78,10 @@ export class LdapServer {
 
   async #probe(): Promise<void> {
     const connection = await this.#serviceConnection();
-    const [base] = await connection.search(this.#parts.config.userBase, { scope: 'base', attributes: ['1.1'] });
+    const [base] = await connection.search(this.#parts.config.userBase, {
+      scope: 'base',
+      attributes: ['1.1'],
+    });
     if (base === undefined) throw new LdapFailure('refused', 'it has no entry auth.edge.ldap.userBase');
   }
 

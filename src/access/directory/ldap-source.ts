@@ -54,7 +54,8 @@ export class LdapSource implements PasswordSource {
   async check(user: string, password: string): Promise<Identity | undefined> {
     // A bind without a password succeeds, as nobody: RFC 4513, 5.1.2.
     if (password === '' || parseName(user) === undefined) return undefined;
-    if (this.#checks.waiting >= MAX_WAITING) throw new SourceUnavailable('too many passwords wait for the directory');
+    if (this.#checks.waiting >= MAX_WAITING)
+      throw new SourceUnavailable('too many passwords wait for the directory');
     const limit = ms(this.#config.timeout * 2);
     const until = this.#clock.monotonic() + limit;
     const result = await within(this.#clock, limit, this.#inTurn(user, password, until));
@@ -106,7 +107,8 @@ export class LdapSource implements PasswordSource {
       sizeLimit: 2,
     });
     const [entry, second] = entries;
-    if (second !== undefined) this.#events.unusable('ldap', 'auth.edge.ldap.userFilter finds several entries for a name');
+    if (second !== undefined)
+      this.#events.unusable('ldap', 'auth.edge.ldap.userFilter finds several entries for a name');
     if (entry === undefined || second !== undefined || !entry.dn.includes('=')) {
       // The same round trips as for somebody who is known, so that the time does not tell.
       await server.bind(`cn=unknown,${userBase}`, password);
@@ -115,7 +117,10 @@ export class LdapSource implements PasswordSource {
     if (!(await server.bind(entry.dn, password))) return undefined;
     const user = nameIn(valuesOf(entry, attribute), name);
     if (user === undefined) {
-      this.#events.unusable('ldap', `the service account may not read ${attribute} of a user, or it is no name`);
+      this.#events.unusable(
+        'ldap',
+        `the service account may not read ${attribute} of a user, or it is no name`,
+      );
       return undefined;
     }
     const groups =
