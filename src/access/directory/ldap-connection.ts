@@ -7,7 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 
 const START_TLS = '1.3.6.1.4.1.1466.20037';
 /** Of all answers that are awaited at once: ldapts itself would collect them without end. */
-const MAX_RECEIVED_BYTES = 4 * 1024 * 1024;
+const MAX_RECEIVED_BYTES = 1024 * 1024;
 /** A firewall between may have forgotten what was idle for longer, and says so to nobody. */
 const LONGEST_IDLE_MS = 60_000;
 
