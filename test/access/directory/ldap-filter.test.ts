@@ -8,7 +8,7 @@ const ANY_TEXT = fc.oneof(
   fc.string({ unit: fc.constantFrom('*', '(', ')', '\\', '\0', '2', 'a', '=', '&', '|', '!', 'é', '😀') }),
 );
 
-void t.test('whatever the name is, it is compared as a whole and nothing else', async (t) => {
+void t.test('whatever the name is, it is compared as a whole and nothing else', async () => {
   fc.assert(
     fc.property(ANY_TEXT, (name) => {
       const filter = FilterParser.parseString(
