@@ -149,7 +149,7 @@ function configOf(dir: string, certFile: string, anonymous: boolean): string {
     // Nothing in the clear but StartTLS.
     'security tls=1',
     // As some directories do: a bind with a name and no password is taken, and is nobody's.
-    'allow bind_anon_cred',
+    'allow bind_anon_dn',
     'database mdb',
     `suffix ${SUFFIX}`,
     `rootdn ${ROOT.dn}`,

@@ -33,7 +33,10 @@ export class LdapServer {
     this.#parts = parts;
     this.#breaker = new Breaker({
       clock: parts.clock,
-      probe: () => this.#probe().catch(unlessAnswered),
+      probe: () =>
+        this.#probe()
+          .catch(unlessAnswered)
+          .finally(() => this.#leaveIfClosed()),
       changed: (up, reason) => parts.changed(url, up, reason),
     });
   }
@@ -73,7 +76,7 @@ export class LdapServer {
     this.#closed = true;
     this.#breaker.close();
     for (const connection of this.#spare.splice(0)) connection.close();
-    if (this.#service?.busy === false) this.#service.close();
+    this.#leaveIfClosed();
   }
 
   async #probe(): Promise<void> {
@@ -98,8 +101,12 @@ export class LdapServer {
       if (error instanceof LdapFailure && error.kind !== 'refused') this.#breaker.failed(error.message);
       throw error;
     } finally {
-      if (this.#closed && this.#service?.busy === false) this.#service.close();
+      this.#leaveIfClosed();
     }
+  }
+
+  #leaveIfClosed(): void {
+    if (this.#closed && this.#service?.busy === false) this.#service.close();
   }
 
   async #serviceConnection(): Promise<LdapConnection> {

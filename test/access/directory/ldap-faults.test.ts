@@ -111,6 +111,43 @@ void t.test('a server without StartTLS never gets a password in the clear', asyn
 });
 
 void t.test(
+  'a connection that is cut while it is asked: another is tried',
+  { skip: missing('slapd') },
+  async (t) => {
+    await using slapd = await startSlapd();
+    await slapd.person('ada', CANARY);
+    let cuts = 0;
+    const port = await serve(
+      t,
+      createServer((client) => {
+        const server = connect(Number(new URL(slapd.ldaps).port), '127.0.0.1');
+        server.on('error', () => undefined);
+        server.pipe(client);
+        client.on('close', () => server.destroy());
+        client.on('data', (chunk: Buffer) => {
+          if (cuts === 0) return void server.write(chunk);
+          cuts -= 1;
+          client.destroy();
+        });
+      }),
+    );
+    const { bindDn, bindPassword } = { bindDn: slapd.service.dn, bindPassword: slapd.service.password };
+    const { source, log } = open(t, {
+      urls: [`ldaps://127.0.0.1:${port}`],
+      ca: slapd.ca,
+      bindDn,
+      bindPassword,
+    });
+    t.match(await source.check('ada', CANARY), { user: 'ada' });
+    cuts = 1;
+    t.match(await source.check('ada', CANARY), { user: 'ada' });
+    t.equal(cuts, 0);
+    t.match(log.lines, [/up$/]);
+    t.equal(log.lines.length, 1);
+  },
+);
+
+void t.test(
   'what somebody in between adds before TLS is not taken for an answer',
   { skip: missing('slapd') },
   async (t) => {

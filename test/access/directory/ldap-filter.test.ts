@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { AndFilter, EqualityFilter, FilterParser } from 'ldapts';
 import t from 'tap';
 import { escapeFilterValue, fillFilter, userAttributeOf } from '../../../src/access/directory/ldap-filter.ts';

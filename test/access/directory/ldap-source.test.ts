@@ -59,6 +59,7 @@ void t.test('an OpenLDAP that answers', { skip }, async (t) => {
       t.equal(await source.check('ada', 'wrong'), undefined);
       t.equal(await source.check('ada', 'bobs-password'), undefined);
       t.equal(await source.check('eve', CANARY), undefined);
+      t.match(slapd.log, `BIND dn="cn=unknown,${slapd.people}"`, 'somebody who is not there takes as long');
       t.equal(await source.check('nobody', CANARY), undefined, 'an entry without a password');
       t.strictSame(await source.check('ada', CANARY), known, 'after all that');
       t.strictSame(log.lines, [`ldap ${url} up`]);

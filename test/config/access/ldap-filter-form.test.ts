@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { FilterParser } from 'ldapts';
 import t from 'tap';
 import { isLdapFilter } from '../../../src/config/access/ldap-filter-form.ts';
