@@ -35,6 +35,10 @@ export async function check(options: EdgeOptions): Promise<void> {
     const { checkRedis } = await import('./check-redis.ts');
     await checkRedis(config.redis, report);
   }
+  if (config.auth.mode === 'edge') {
+    const { checkSources } = await import('./check-sources.ts');
+    await checkSources(config.auth.edge, report);
+  }
   for (const upstream of config.upstreams) await checkUpstream(upstream, report);
   for (const schedule of config.warm) checkWarm(schedule, report);
   if (failed) process.exitCode = 1;

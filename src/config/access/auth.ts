@@ -1,13 +1,13 @@
 import type { z } from 'zod';
-import { booleanField, choiceField, field, listOf, section, textField } from '../fields.ts';
+import { booleanField, choiceField, field, section, textField } from '../fields.ts';
 import type { Problem } from '../problem.ts';
-import { readCertificates, readSecret, readTextFile, type Surroundings } from '../secrets.ts';
+import { readCertificates, readTextFile, type Surroundings } from '../secrets.ts';
 import { DURATION_FORM, parseDuration } from '../units.ts';
 import { DEFAULT_AUTH } from '../defaults.ts';
 import { AUTH_MODES, type AuthConfig, type EdgeAuthConfig } from './access-config.ts';
+import { ldapSchema, oidcSchema } from './directory.ts';
 import { readHtpasswd } from './htpasswd.ts';
 
-const text = (form: string) => textField((value) => (value === '' ? undefined : value), form);
 const duration = () => textField(parseDuration, DURATION_FORM);
 
 export function authSchema(surroundings: Surroundings) {
@@ -35,32 +35,6 @@ function clientCertificateSchema(surroundings: Surroundings) {
   });
 }
 
-function ldapSchema(surroundings: Surroundings) {
-  return section({
-    url: text('ldaps://HOST[:PORT], or ldap:// for StartTLS').or(
-      listOf(text('ldaps://HOST[:PORT], or ldap:// for StartTLS'), 'URLs in order of preference'),
-    ),
-    ca: field((input) => readCertificates(input, surroundings)).optional(),
-    bindDn: text('a distinguished name').optional(),
-    bindPassword: field((input) => readSecret(input, surroundings)).optional(),
-    userBase: text('a distinguished name'),
-    userFilter: text('an LDAP filter with {user} in it').default(DEFAULT_AUTH.ldapUserFilter),
-    groupBase: text('a distinguished name').optional(),
-    groupFilter: text('an LDAP filter with {dn} or {user} in it').default(DEFAULT_AUTH.ldapGroupFilter),
-    timeout: duration().default(DEFAULT_AUTH.ldapTimeout),
-  });
-}
-
-function oidcSchema(surroundings: Surroundings) {
-  return section({
-    issuer: text('an https URL'),
-    audience: text('the audience that tokens for this edge name'),
-    userClaim: text('the name of a claim').default(DEFAULT_AUTH.userClaim),
-    groupsClaim: text('the name of a claim').default(DEFAULT_AUTH.groupsClaim),
-    ca: field((input) => readCertificates(input, surroundings)).optional(),
-  });
-}
-
 type ParsedAuth = z.output<ReturnType<typeof authSchema>>;
 
 /** What can only be checked against other keys is in `problems`. */
@@ -77,10 +51,10 @@ export function completeAuth(parsed: ParsedAuth): {
     return { auth: { mode: 'none' }, problems: [{ key: 'auth.edge', message }] };
   }
   const { ldap, ...others } = edge;
-  const { url, ...directory } = ldap ?? { url: [] };
+  const { url: urls, ...directory } = ldap ?? { url: [] };
   const complete = {
     ...others,
-    ...(ldap && { ldap: { ...directory, urls: typeof url === 'string' ? [url] : url } }),
+    ...(ldap && { ldap: { ...directory, urls } }),
   } as EdgeAuthConfig;
   return { auth: { mode, allowPlain, edge: complete }, problems: [] };
 }
