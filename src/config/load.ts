@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { adminProblems } from './access/admin-access.ts';
 import { completeAuth } from './access/auth.ts';
 import { completeAccess } from './access/networks.ts';
 import { completeRoles } from './access/roles.ts';
@@ -165,7 +166,7 @@ function complete(
     upstreams.map(({ name }) => name),
     auth,
   );
-  problems.push(...authProblems, ...roleProblems);
+  problems.push(...authProblems, ...roleProblems, ...adminProblems({ listen, auth, roles }));
   return {
     listen,
     tls,
