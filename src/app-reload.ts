@@ -2,6 +2,7 @@ import { IpRules } from './access/ip-rules.ts';
 import { accessSettings, createAccess } from './app-access.ts';
 import type { ReloadReport } from './admin/control-protocol.ts';
 import { expiriesText, loadCertificates } from './app-certificates.ts';
+import { guardFiles } from './app-files.ts';
 import type { Config } from './config/config.ts';
 import { adminProblems } from './config/access/admin-access.ts';
 import { changedKeys, inFlight } from './config/in-flight.ts';
@@ -141,6 +142,7 @@ export class Reloader {
     // The listener stays where it is until a restart, whatever the file says by now.
     const problems = adminProblems(next);
     if (problems.length > 0) throw new ConfigError(problems);
+    guardFiles(next, this.#parts.log);
     // Tried here, so that no worker fails by it.
     void new IpRules(next.access);
     void createAccess(accessSettings(next));

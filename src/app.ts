@@ -9,6 +9,7 @@ import { AdminListener, certificateViews, createOperators } from './app-admin.ts
 import { openAudit } from './app-audit.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { loadCertificates } from './app-certificates.ts';
+import { guardFiles } from './app-files.ts';
 import { EdgeKeeper } from './app-keeper.ts';
 import { Reloader } from './app-reload.ts';
 import { DRAIN_GRACE, EdgeWorker, type WorkerSettings } from './app-worker.ts';
@@ -66,6 +67,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
   const layout = new StoreLayout(config.storage.path);
   const undo: (() => Promise<unknown>)[] = [];
   try {
+    guardFiles(config, log);
     const certificates = await step('tls', () => loadCertificates(config, systemClock, log));
     await step(`storage.path ${config.storage.path}`, () => layout.create());
     const running: Running = {};

@@ -71,14 +71,14 @@ export interface Admin {
   readonly acts: Act[];
   /** How often a reload was asked for. */
   readonly reloads: { count: number };
-  ask(
+  readonly ask: (
     path: string,
     options?: GetOptions & { as?: string; json?: unknown },
-  ): Promise<Answer & { content: unknown }>;
+  ) => Promise<Answer & { content: unknown }>;
   /** The other way to serve: other operators, another certificate. */
-  reload(operators: Operators, tls?: TlsSettings): void;
+  readonly reload: (operators: Operators, tls?: TlsSettings) => void;
   /** Blob and manifest files: what a purge takes. */
-  files(): Promise<string[]>;
+  readonly files: () => Promise<string[]>;
 }
 
 export function tlsSettings(site: Site): TlsSettings {
