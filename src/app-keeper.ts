@@ -204,6 +204,10 @@ export class EdgeKeeper {
     };
   }
 
+  get upstreams(): { readonly name: string; readonly available: boolean }[] {
+    return [...this.#upstreams].map(([name, { available }]) => ({ name, available }));
+  }
+
   /** For a worker in this process. */
   get localMetadata(): LocalMetadata {
     return this.#storage.metadata.store;

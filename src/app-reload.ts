@@ -2,7 +2,9 @@ import { IpRules } from './access/ip-rules.ts';
 import { accessSettings, createAccess } from './app-access.ts';
 import type { ReloadReport } from './admin/control-protocol.ts';
 import { expiriesText, loadCertificates } from './app-certificates.ts';
+import { guardFiles } from './app-files.ts';
 import type { Config } from './config/config.ts';
+import { adminProblems } from './config/access/admin-access.ts';
 import { changedKeys, inFlight } from './config/in-flight.ts';
 import { ConfigError } from './config/problem.ts';
 import { seconds, type Milliseconds } from './lib/brand.ts';
@@ -72,6 +74,11 @@ export class Reloader {
     await this.#turn;
   }
 
+  /** What is in force. */
+  get served(): ServedCertificates | undefined {
+    return this.#served;
+  }
+
   /** The configuration and the certificates. @throws {ConfigError | CertificateError} and changes nothing. */
   reload(): Promise<ReloadReport> {
     this.#next ??= this.#inTurn(async () => {
@@ -132,6 +139,10 @@ export class Reloader {
   async #reload(): Promise<ReloadReport> {
     const read = this.#parts.reread();
     const next = inFlight(this.#config, read);
+    // The listener stays where it is until a restart, whatever the file says by now.
+    const problems = adminProblems(next);
+    if (problems.length > 0) throw new ConfigError(problems);
+    guardFiles(next, this.#parts.log);
     // Tried here, so that no worker fails by it.
     void new IpRules(next.access);
     void createAccess(accessSettings(next));

@@ -1,12 +1,15 @@
 import type { Server } from 'node:http';
 import { hkdfSync, randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
-import { createAdminServer } from './admin/admin-listener.ts';
+import type { Commanded } from './admin/commands.ts';
 import type { ReloadControl, ReloadReport } from './admin/control-protocol.ts';
 import { listenControl } from './admin/control-server.ts';
 import { accessSettings } from './app-access.ts';
+import { AdminListener, certificateViews, createOperators } from './app-admin.ts';
 import { openAudit } from './app-audit.ts';
+import { AuditOutbox } from './audit/audit-outbox.ts';
 import { loadCertificates } from './app-certificates.ts';
+import { guardFiles } from './app-files.ts';
 import { EdgeKeeper } from './app-keeper.ts';
 import { Reloader } from './app-reload.ts';
 import { DRAIN_GRACE, EdgeWorker, type WorkerSettings } from './app-worker.ts';
@@ -36,6 +39,14 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
+/** What there is so far of an edge that starts. */
+interface Running {
+  keeper?: EdgeKeeper;
+  workforce?: Workforce;
+  reloads?: ReloadControl;
+  reloader?: Reloader;
+}
+
 /** The workers, wherever they run. */
 interface Workforce {
   start(): Promise<{ http?: ListenAddress; https?: ListenAddress }>;
@@ -56,15 +67,15 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
   const layout = new StoreLayout(config.storage.path);
   const undo: (() => Promise<unknown>)[] = [];
   try {
+    guardFiles(config, log);
     const certificates = await step('tls', () => loadCertificates(config, systemClock, log));
     await step(`storage.path ${config.storage.path}`, () => layout.create());
-    const running: { keeper?: EdgeKeeper; workforce?: Workforce; reloads?: ReloadControl } = {};
+    const running: Running = {};
+    const edge = commanded(running);
     const control = await step(`storage.path ${config.storage.path}`, () =>
       listenControl(layout.controlSocket, {
-        inventory: () => running.keeper?.inventory,
-        warming: () => running.keeper?.warming,
-        reloads: () => running.reloads,
-        acted: (action, reason) => running.keeper?.audit?.act(action, reason),
+        edge,
+        acted: (action, reason, status) => running.keeper?.audit?.act(action, reason, { status }),
         failed: (err) => log.error({ err }, 'a control command failed'),
       }),
     );
@@ -83,14 +94,9 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
         ? new OwnWorker(keeper, settings)
         : new WorkerProcesses(keeper, settings, config.workers, log);
     running.workforce = workers;
-    const admin = createAdminServer({
-      // At the start all workers have to serve; later one is enough while another is replaced.
-      ready: () => running.reloads !== undefined && workers.ready > 0,
-      exposition: async () => await exposition([await metrics.snapshot(), ...(await workers.collect())]),
-      failed: (err) => log.error({ err }, 'an admin request failed'),
-    });
+    const admin = createAdmin(config, settings.https, { keeper, workers, edge, log });
     const adminAddress = await listenAdmin(admin, config.listen.admin);
-    undo.push(() => closed(admin));
+    undo.push(async () => await admin?.close());
     undo.push(() => workers.drain());
     const listen = await step('listen', () => workers.start());
     const reloader = new Reloader({
@@ -98,7 +104,9 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       served: certificates?.served,
       reread,
       apply: async (next, served) => {
-        await workers.reload(workerSettings(next, pushes, served));
+        const renewed = workerSettings(next, pushes, served);
+        await workers.reload(renewed);
+        admin?.reload(next, renewed.https);
         keeper.reload(next);
       },
       metrics,
@@ -107,6 +115,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
     });
     const reloads = reloadControl(reloader, keeper, log);
     running.reloads = reloads;
+    running.reloader = reloader;
     undo.push(() => reloader.stop());
     reloader.start();
     keeper.settleIn().catch((err: unknown) => log.error({ err }, 'the index could not be read'));
@@ -124,6 +133,45 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
     await inReverse(undo);
     throw error;
   }
+}
+
+/** The same for the control socket and the admin listener. */
+function commanded(running: Running): Commanded {
+  const workers = (): number => running.workforce?.ready ?? 0;
+  return {
+    inventory: () => running.keeper?.inventory,
+    warming: () => running.keeper?.warming,
+    reloads: () => running.reloads,
+    view: {
+      health: () => ({
+        // At the start all workers have to serve; later one is enough while another is replaced.
+        ready: running.reloads !== undefined && workers() > 0,
+        workers: workers(),
+        upstreams: running.keeper?.upstreams ?? [],
+      }),
+      certificates: () => certificateViews(running.reloader?.served),
+    },
+  };
+}
+
+function createAdmin(
+  config: Config,
+  tls: WorkerSettings['https'],
+  { keeper, workers, edge, log }: { keeper: EdgeKeeper; workers: Workforce; edge: Commanded; log: Log },
+): AdminListener | undefined {
+  const { admin } = config.listen;
+  if (admin === null) return undefined;
+  const outbox = new AuditOutbox(systemClock, (entries) => keeper.audit?.add(entries));
+  return new AdminListener(admin, config, tls, {
+    ready: () => edge.view.health().ready,
+    exposition: async () => await exposition([await keeper.metrics.snapshot(), ...(await workers.collect())]),
+    edge,
+    clock: systemClock,
+    operatorsOf: createOperators,
+    acted: (action, reason, facts) => keeper.audit?.act(action, reason, facts),
+    turnedAway: (peer) => outbox.turnedAway(peer),
+    failed: (err) => log.error({ err }, 'an admin request failed'),
+  });
 }
 
 function reloadControl(reloader: Reloader, keeper: EdgeKeeper, log: Log): ReloadControl {
@@ -271,18 +319,11 @@ async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
 }
 
 async function listenAdmin(
-  server: Server,
+  admin: AdminListener | undefined,
   address: ListenAddress | null,
 ): Promise<ListenAddress | undefined> {
-  if (address === null) return undefined;
-  return await step(`listen.admin ${address.host}:${address.port}`, async () => {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(address, resolve);
-    });
-    const bound = server.address();
-    return typeof bound === 'object' && bound !== null ? { host: address.host, port: bound.port } : address;
-  });
+  if (admin === undefined || address === null) return undefined;
+  return await step(`listen.admin ${address.host}:${address.port}`, () => admin.listen());
 }
 
 async function step<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -1,7 +1,8 @@
 /**
  * - `pull`, `list`, `push`, `delete`, `ping`: what a request was for; `none` when that could not be told.
  * - `connect`: a TCP connection that the address rules turned away.
- * - `cache.…`, `warm`, `reload`: what an operator did.
+ * - `cache.…`, `warm`, `reload`: what an operator did, or somebody was refused to do.
+ * - `admin`: a look at what only operators may see.
  * - `audit.start`, `audit.stop`, `audit.lost`: about the record itself.
  */
 export type AuditAction =
@@ -15,8 +16,11 @@ export type AuditAction =
   | OperatorAct
   | `audit.${'start' | 'stop' | 'lost'}`;
 
-/** What is done through the control socket, by whoever may reach it. */
-export type OperatorAct = 'cache.purge' | 'cache.pin' | 'cache.unpin' | 'warm' | 'reload';
+/** What is done through the control socket, by whoever may reach it, and by operators over the network. */
+export type OperatorAct = 'cache.purge' | 'cache.pin' | 'cache.unpin' | 'warm' | 'reload' | 'admin';
+
+/** Who did it, and how it ended. */
+export type ActFacts = Pick<AuditEntry, 'user' | 'ip' | 'decision' | 'status' | 'bytes' | 'requestId'>;
 
 /** One access decision or administrative act, as it goes on record. Plain data: workers send it to the keeper. */
 export interface AuditEntry {

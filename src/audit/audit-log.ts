@@ -1,7 +1,7 @@
 import { seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { AuditChain, type ChainEnd } from './audit-chain.ts';
-import type { AuditEntry, OperatorAct } from './audit-entry.ts';
+import type { ActFacts, AuditEntry, OperatorAct } from './audit-entry.ts';
 
 /** Lines that wait for a sink that does not take them; entries beyond are lost, and counted. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
@@ -63,9 +63,9 @@ export class AuditLog {
     }
   }
 
-  /** An operator did that on this host. */
-  act(action: OperatorAct, reason: string): void {
-    this.add([this.#own(action, reason, 'operator')]);
+  /** An operator did that: on this host, unless `facts` say otherwise. */
+  act(action: OperatorAct, reason: string, facts: Partial<ActFacts> = {}): void {
+    this.add([{ ...this.#own(action, reason), user: 'operator', ...facts }]);
   }
 
   /** After the file was moved away. @throws what the sink says; lines go on waiting then. */
@@ -85,11 +85,11 @@ export class AuditLog {
     await this.#parts.sink.close();
   }
 
-  #own(action: AuditEntry['action'], reason: string, user = 'pierhead'): AuditEntry {
+  #own(action: AuditEntry['action'], reason: string): AuditEntry {
     return {
       timestamp: new Date(this.#parts.clock.now()).toISOString(),
       action,
-      user,
+      user: 'pierhead',
       ip: '',
       decision: 'allow',
       reason,

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { isServed } from '../admin/control-client.ts';
+import { filesFound } from '../app-files.ts';
 import type { Config, ListenAddress, UpstreamConfig } from '../config/config.ts';
 import type { WarmConfig } from '../config/warm.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -26,6 +27,7 @@ export async function check(options: EdgeOptions): Promise<void> {
     console.log(`${verdict.padEnd(4)}  ${what.padEnd(22)}  ${text}`);
   };
   report('ok', 'configuration', options.config ?? 'defaults, no file');
+  for (const { refused, text } of filesFound(config)) report(refused ? 'fail' : 'warn', 'files', text);
   const running = await isServed(new StoreLayout(config.storage.path).controlSocket);
   await checkStorage(config, running, report);
   await checkCertificates(config, report);

@@ -65,6 +65,11 @@ export function parseNetwork(text: string): string | undefined {
   return family === 6 && MAPPED_IPV4.test(canonicalIPv6(address)) ? undefined : text.toLowerCase();
 }
 
+/** Only what cannot be anything else: a name that leads to loopback today may lead elsewhere tomorrow. */
+export function isLoopback({ host }: ListenAddress): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}
+
 /** True when the system cannot bind both. `::` takes the IPv4 port too; port 0 never collides. */
 export function collide(one: ListenAddress, other: ListenAddress): boolean {
   if (one.port !== other.port || one.port === 0) return false;

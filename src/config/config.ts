@@ -1,5 +1,6 @@
 import type { Bytes, Milliseconds } from '../lib/brand.ts';
 import type { AccessConfig, AuthConfig, LimitsConfig, RoleConfig } from './access/access-config.ts';
+import type { TrustedFile } from './file-trust.ts';
 import type { WarmConfig } from './warm.ts';
 
 /** Where a listener binds: an IP address (IPv6 without brackets) or a host name; port 0 lets the system choose. */
@@ -157,4 +158,6 @@ export interface Config {
   readonly audit: AuditConfig;
   readonly warm: readonly WarmConfig[];
   readonly log: { readonly level: LogLevel };
+  /** What all of it was read from; absent without a file. */
+  readonly files?: readonly TrustedFile[];
 }

@@ -24,6 +24,7 @@ export function inFlight(running: Config, read: Config): Config {
     auth: read.auth,
     roles: read.roles,
     log: { ...running.log, level: read.log.level },
+    ...(read.files && { files: read.files }),
   };
 }
 
@@ -32,8 +33,8 @@ export function inFlight(running: Config, read: Config): Config {
  * only: values may be secrets.
  */
 export function changedKeys(from: Config, to: Config): string[] {
-  const { upstreams: ours, ...here } = from;
-  const { upstreams: theirs, ...there } = to;
+  const { upstreams: ours, files: _, ...here } = from;
+  const { upstreams: theirs, files: __, ...there } = to;
   const names = (upstreams: Config['upstreams']): string[] => upstreams.map(({ name }) => name);
   const same = isDeepStrictEqual(names(ours), names(theirs));
   return [

@@ -1,11 +1,13 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { adminProblems } from './access/admin-access.ts';
 import { completeAuth } from './access/auth.ts';
 import { completeAccess } from './access/networks.ts';
 import { completeRoles } from './access/roles.ts';
 import { collide } from './addresses.ts';
 import type { Config, ListenConfig } from './config.ts';
 import { DEFAULT_LISTEN } from './defaults.ts';
+import type { TrustedFile } from './file-trust.ts';
 import { readFlags, type Flags, type Overrides } from './flags.ts';
 import { ConfigError, printable, problemsOf, type Problem } from './problem.ts';
 import { completeRedis } from './redis.ts';
@@ -33,7 +35,10 @@ export interface ConfigSources {
 export function loadConfig(sources: ConfigSources): Config {
   const { file, flags } = sources;
   const written = file === undefined ? WITHOUT_FILE : readConfigFile(resolve(sources.cwd, file));
+  const files: TrustedFile[] =
+    file === undefined ? [] : [{ path: resolve(sources.cwd, file), secret: false }];
   const surroundings: Surroundings = {
+    trusted: (trusted) => files.push(trusted),
     env: sources.env,
     cpus: sources.cpus,
     folder: file === undefined ? sources.cwd : dirname(resolve(sources.cwd, file)),
@@ -62,7 +67,7 @@ export function loadConfig(sources: ConfigSources): Config {
       ? complete(parsed.data, listeners, read.overrides, surroundings, problems)
       : undefined;
   if (config === undefined || problems.length > 0) throw new ConfigError(problems, file);
-  return config;
+  return files.length === 0 ? config : { ...config, files };
 }
 
 interface WrittenConfig {
@@ -165,7 +170,7 @@ function complete(
     upstreamNames(upstreams),
     parsed.auth.mode,
   );
-  problems.push(...authProblems, ...roleProblems);
+  problems.push(...authProblems, ...roleProblems, ...adminProblems({ listen, auth, roles }));
   return {
     listen,
     tls,

@@ -6,7 +6,7 @@ import type { RedisAddress, RedisConfig, RedisTlsConfig } from './config.ts';
 import { DEFAULT_REDIS } from './defaults.ts';
 import { booleanField, field, listOf, section, textField } from './fields.ts';
 import { refusal, refusalOfKind, type Reading } from './problem.ts';
-import { readCertificates, readSecret, readTextFile, type Surroundings } from './secrets.ts';
+import { readCertificates, readSecret, readSecretFile, type Surroundings } from './secrets.ts';
 import { DURATION_FORM, parseDuration } from './units.ts';
 
 export const REDIS_URL_FORM =
@@ -153,7 +153,7 @@ function readTls(input: unknown, surroundings: Surroundings): Reading<RedisTlsCo
   for (const [name, read] of [
     ['ca', readCertificates],
     ['cert', readCertificates],
-    ['key', readTextFile],
+    ['key', readSecretFile],
   ] as const) {
     if (!given.has(name)) continue;
     const reading = read(given.get(name), surroundings);

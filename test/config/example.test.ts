@@ -9,7 +9,9 @@ const file = `${docs}/pierhead.example.yaml`;
 const sources = { flags: {}, env: { DOCKER_HUB_TOKEN: 'from-env' }, cpus: 2 };
 
 void t.test('the example file holds exactly the defaults', async (t) => {
-  t.strictSame(loadConfig({ ...sources, file, cwd: '/' }), loadConfig({ ...sources, cwd: docs }));
+  const { files, ...config } = loadConfig({ ...sources, file, cwd: '/' });
+  t.strictSame(config, loadConfig({ ...sources, cwd: docs }));
+  t.strictSame(files, [{ path: file, secret: false }]);
 });
 
 void t.test('the example file holds every setting that this version has', async (t) => {

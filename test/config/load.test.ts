@@ -131,9 +131,12 @@ void t.test('the forms of a listener flag', async (t) => {
   t.strictSame(withFlags({ admin: 'off' }).listen.admin, null);
 
   // A bare port keeps the host that the file gave the listener.
-  const yaml = `listen: { admin: '10.0.0.1:5001', http: null }`;
+  const yaml = `listen: { admin: '127.0.0.2:5001', http: null }`;
   const sources = { ...SOURCES, ...inFile(t, yaml) };
-  t.strictSame(loadConfig({ ...sources, flags: { admin: '9' } }).listen.admin, { host: '10.0.0.1', port: 9 });
+  t.strictSame(loadConfig({ ...sources, flags: { admin: '9' } }).listen.admin, {
+    host: '127.0.0.2',
+    port: 9,
+  });
   t.strictSame(loadConfig({ ...sources, flags: { http: '9' } }).listen.http, { host: '127.0.0.1', port: 9 });
 });
 

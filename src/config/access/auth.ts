@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { booleanField, choiceField, field, section, textField } from '../fields.ts';
 import type { Problem } from '../problem.ts';
-import { readCertificates, readTextFile, type Surroundings } from '../secrets.ts';
+import { readCertificates, readSecretFile, readTextFile, type Surroundings } from '../secrets.ts';
 import { DURATION_FORM, parseDuration } from '../units.ts';
 import { DEFAULT_AUTH } from '../defaults.ts';
 import { AUTH_MODES, type AuthConfig, type EdgeAuthConfig } from './access-config.ts';
@@ -15,7 +15,7 @@ export function authSchema(surroundings: Surroundings) {
     mode: choiceField(AUTH_MODES).default('none'),
     allowPlain: booleanField().default(false),
     edge: section({
-      htpasswd: field((input) => readHtpasswd(readTextFile(input, surroundings))).optional(),
+      htpasswd: field((input) => readHtpasswd(readSecretFile(input, surroundings))).optional(),
       clientCertificate: clientCertificateSchema(surroundings).optional(),
       token: section({
         enabled: booleanField().default(true),
