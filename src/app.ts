@@ -5,6 +5,7 @@ import { createAdminServer } from './admin/admin-listener.ts';
 import type { ReloadControl, ReloadReport } from './admin/control-protocol.ts';
 import { listenControl } from './admin/control-server.ts';
 import { accessSettings } from './app-access.ts';
+import { guardAdmin } from './app-connections.ts';
 import { openAudit } from './app-audit.ts';
 import { loadCertificates } from './app-certificates.ts';
 import { EdgeKeeper } from './app-keeper.ts';
@@ -89,6 +90,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       exposition: async () => await exposition([await metrics.snapshot(), ...(await workers.collect())]),
       failed: (err) => log.error({ err }, 'an admin request failed'),
     });
+    const changeAdminGuard = guardAdmin(admin, config, { registry: metrics.registry, log });
     const adminAddress = await listenAdmin(admin, config.listen.admin);
     undo.push(() => closed(admin));
     undo.push(() => workers.drain());
@@ -100,6 +102,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       apply: async (next, served) => {
         await workers.reload(workerSettings(next, pushes, served));
         keeper.reload(next);
+        changeAdminGuard(next);
       },
       metrics,
       log,

@@ -42,8 +42,8 @@ export class IpRules {
   }
 }
 
-/** One list per family: in a common one, `::/0` would hold every IPv4 address as well. */
-class Networks {
+/** A set of networks. One list per family: in a common one, `::/0` would hold every IPv4 address as well. */
+export class Networks {
   readonly #ipv4 = new BlockList();
   readonly #ipv6 = new BlockList();
 
@@ -59,6 +59,7 @@ class Networks {
     }
   }
 
+  /** `address` is canonical. */
   include(address: string): boolean {
     switch (isIP(address)) {
       case 4:

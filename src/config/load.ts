@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { completeAuth } from './access/auth.ts';
-import { completeAccess } from './access/networks.ts';
+import { accessProblems, completeAccess } from './access/networks.ts';
 import { completeRoles } from './access/roles.ts';
 import { collide } from './addresses.ts';
 import type { Config, ListenConfig } from './config.ts';
@@ -165,7 +165,8 @@ function complete(
     upstreams.map(({ name }) => name),
     auth,
   );
-  problems.push(...authProblems, ...roleProblems);
+  const access = completeAccess(parsed.access);
+  problems.push(...accessProblems(access), ...authProblems, ...roleProblems);
   return {
     listen,
     tls,
@@ -173,7 +174,7 @@ function complete(
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     redis: completeRedis(parsed.redis, overrides.redis),
     upstreams,
-    access: completeAccess(parsed.access),
+    access,
     limits,
     auth,
     roles,
