@@ -175,7 +175,9 @@ async function refuse(
     `Content-Length: ${body.length}`,
     'Connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Who was too slow has nothing on its way that a reset would take the answer along with; who sent too much may have.
+  const linger = error.code !== 'ERR_HTTP_REQUEST_TIMEOUT';
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => linger || socket.destroy());
   // It may never end its own side.
   await clock.sleep(LINGER);
   socket.destroy();
