@@ -12,6 +12,7 @@ const PARTS = {
   skopeo: { package: 'skopeo', version: ['--version'] },
   'docker-registry': { package: 'docker-registry', version: ['--version'] },
   'redis-server': { package: 'redis-server', version: ['--version'] },
+  haproxy: { package: 'haproxy', version: ['-v'] },
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
   strace: { package: 'strace', version: ['-V'] },
