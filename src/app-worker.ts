@@ -15,7 +15,8 @@ import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { clientOf } from './server/connections/client-of.ts';
-import type { Connections } from './server/connections/connections.ts';
+import type { ConnectionLimits, Connections } from './server/connections/connections.ts';
+import { shareOf } from './server/connections/share.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
 import { Pipeline, type InForce } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
@@ -37,6 +38,8 @@ export interface WorkerSettings {
   readonly pushes: PushSettings;
   readonly guard: AccessSettings;
   readonly logLevel: LogLevel;
+  /** How many there are. */
+  readonly workers: number;
   /** Whether accesses go on record. */
   readonly audit: boolean;
 }
@@ -111,13 +114,13 @@ export class EdgeWorker {
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
     this.#pushTargets = pushTargets(settings.pushes);
-    const { access, limits } = settings.guard;
+    const { access } = settings.guard;
     this.#networks = {
       http: new ListenerNetworks('http', access),
       https: new ListenerNetworks('https', access),
     };
     this.#connections = acceptConnections(this.#networks, {
-      limits,
+      limits: connectionLimits(settings),
       registry: this.#metrics.registry,
       log,
       turnedAway: (client) => this.#audit?.turnedAway(client),
@@ -175,11 +178,12 @@ export class EdgeWorker {
    * connections get the new certificate; open ones end only when their address is no longer let in.
    * @throws and changes nothing.
    */
-  reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
+  reload(settings: WorkerSettings): void {
+    const { https, guard, upstreams, logLevel } = settings;
     const contexts = https === null ? undefined : contextsOf(https);
     const inForce = createAccess(guard);
     for (const networks of Object.values(this.#networks)) networks.change(guard.access);
-    this.#connections.change(guard.limits);
+    this.#connections.change(connectionLimits(settings));
     this.#inForce = inForce;
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
     this.#rules.replace(upstreams);
@@ -204,6 +208,10 @@ export class EdgeWorker {
     this.#audit?.flush();
     await this.#ownStore?.close();
   }
+}
+
+function connectionLimits({ guard: { limits }, workers }: WorkerSettings): ConnectionLimits {
+  return { ...limits, connectionsPerAddress: shareOf(limits.connectionsPerAddress, workers) };
 }
 
 function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<string, PushTarget> {

@@ -256,6 +256,7 @@ function workerSettings(
     pushes,
     guard: accessSettings(config),
     logLevel: config.log.level,
+    workers: config.workers,
     audit: config.audit.to !== null,
   };
 }

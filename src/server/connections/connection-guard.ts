@@ -16,9 +16,9 @@ export interface GuardParts {
 
 export interface Guard {
   /** The rules have changed: closes the open connections that they no longer let in. */
-  enforce(): void;
+  readonly enforce: () => void;
   /** Closes all of them. */
-  destroy(): void;
+  readonly destroy: () => void;
 }
 
 /**

@@ -95,7 +95,7 @@ void t.test('Forwarded by hand', async (t) => {
 });
 
 void t.test('no text makes a hop that is no address, and none makes the parsers throw', async () => {
-  const nasty = fc.string({ unit: fc.constantFrom(...'for="\\,;:[]. 01a%\t') });
+  const nasty = fc.string({ unit: fc.constantFrom(...Array.from('for="\\,;:[]. 01a%\t')) });
   fc.assert(
     fc.property(fc.oneof(fc.string(), nasty), (text) => {
       for (const hop of [...forwardedForHops(text), ...(forwardedHops(text) ?? [])])
@@ -134,7 +134,7 @@ void t.test('nobody but a trusted proxy is listened to', async () => {
 });
 
 void t.test('what a client writes itself never makes it somebody else', async () => {
-  const nasty = fc.string({ unit: fc.constantFrom(...'for=",;\\ 10.2_') });
+  const nasty = fc.string({ unit: fc.constantFrom(...Array.from('for=",;\\ 10.2_')) });
   fc.assert(
     fc.property(stranger, fc.oneof(fc.string(), nasty), (client, own) => {
       // The proxy puts the client's address behind what the client had sent.
