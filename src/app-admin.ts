@@ -1,16 +1,15 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import { NO_IDENTIFICATION } from './access/identification.ts';
-import { IpRules, type AllowAndDeny } from './access/ip-rules.ts';
 import { ADMIN_OPTIONS, serveAdmin, type AdminParts } from './admin/admin-listener.ts';
 import { OperatorGate, type Operators } from './admin/operators.ts';
 import type { CertificateView } from './admin/state-view.ts';
 import type { AccessSettings } from './app-access.ts';
+import { guardAdmin, type AcceptParts } from './app-connections.ts';
 import { contextsOf, type TlsSettings } from './app-worker.ts';
 import { isLoopback } from './config/addresses.ts';
 import type { Config, ListenAddress } from './config/config.ts';
 import type { Clock } from './lib/clock.ts';
-import { guardConnections } from './server/connection-guard.ts';
 import { expiriesOf, type ServedCertificates } from './tls/serving/served-certificates.ts';
 
 /** Who may change things over the network, by the settings that the workers have as well. */
@@ -21,12 +20,8 @@ export function createOperators({ auth }: AccessSettings): Operators {
 export interface AdminListenerParts extends Omit<AdminParts, 'namesHere' | 'gate'> {
   readonly clock: Clock;
   readonly operatorsOf: (settings: AccessSettings) => Operators;
-  /** The address rules turned a peer away. */
-  readonly turnedAway: (peer: string) => void;
+  readonly accept: Omit<AcceptParts, 'limits'>;
 }
-
-/** Everybody: on the loopback interface whoever is on this host may look, unless it has lists of its own. */
-const EVERYBODY: AllowAndDeny = { allow: ['0.0.0.0/0', '::/0'], deny: [] };
 
 /**
  * The listener of `listen.admin`. On loopback it speaks plain HTTP; elsewhere TLS, with the certificates of the TLS listener,
@@ -37,8 +32,7 @@ export class AdminListener {
   readonly #parts: AdminListenerParts;
   readonly #server: Server | SecureServer;
   readonly #renew: ((tls: TlsSettings) => void) | undefined;
-  readonly #rules: IpRules;
-  readonly #enforce: () => void;
+  readonly #changeGuard: (config: Config) => void;
   #operators: Operators;
   #config: Config;
   #load = 0;
@@ -49,7 +43,6 @@ export class AdminListener {
     this.#parts = parts;
     this.#config = config;
     this.#operators = parts.operatorsOf(config);
-    this.#rules = new IpRules(this.#listsOf(config));
     if (isLoopback(address) || tls === null) this.#server = createServer(ADMIN_OPTIONS);
     else {
       const { server, renew } = secureServer(tls);
@@ -58,7 +51,7 @@ export class AdminListener {
     }
     const gate = new OperatorGate(() => this.#operators, parts.clock);
     serveAdmin(this.#server, { ...parts, gate, namesHere: () => this.#namesHere() });
-    this.#enforce = guardConnections(this.#server, this.#rules, parts.turnedAway);
+    this.#changeGuard = guardAdmin(this.#server, config, parts.accept);
     this.#server.on('request', (request, response) => {
       const load = this.#load;
       response.once('close', () => {
@@ -86,11 +79,10 @@ export class AdminListener {
   reload(config: Config, tls: TlsSettings | null): void {
     const operators = this.#parts.operatorsOf(config);
     if (tls !== null) this.#renew?.(tls);
-    this.#rules.change(this.#listsOf(config));
     this.#operators = operators;
     this.#config = config;
     this.#load += 1;
-    this.#enforce();
+    this.#changeGuard(config);
     this.#server.closeIdleConnections();
   }
 
@@ -104,10 +96,6 @@ export class AdminListener {
 
   #namesHere(): readonly string[] | undefined {
     return isLoopback(this.#address) ? this.#config.tls.names : undefined;
-  }
-
-  #listsOf({ access }: Config): AllowAndDeny {
-    return access.listeners.admin ?? (isLoopback(this.#address) ? EVERYBODY : access);
   }
 }
 

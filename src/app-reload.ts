@@ -1,10 +1,11 @@
-import { IpRules } from './access/ip-rules.ts';
+import { ListenerNetworks } from './access/listener-networks.ts';
 import { accessSettings, createAccess } from './app-access.ts';
 import type { ReloadReport } from './admin/control-protocol.ts';
 import { expiriesText, loadCertificates } from './app-certificates.ts';
 import { guardFiles } from './app-files.ts';
 import type { Config } from './config/config.ts';
 import { adminProblems } from './config/access/admin-access.ts';
+import { GUARDED_LISTENERS } from './config/access/access-config.ts';
 import { changedKeys, inFlight } from './config/in-flight.ts';
 import { ConfigError } from './config/problem.ts';
 import { seconds, type Milliseconds } from './lib/brand.ts';
@@ -144,7 +145,7 @@ export class Reloader {
     if (problems.length > 0) throw new ConfigError(problems);
     guardFiles(next, this.#parts.log);
     // Tried here, so that no worker fails by it.
-    void new IpRules(next.access);
+    for (const listener of GUARDED_LISTENERS) void new ListenerNetworks(listener, next.access);
     void createAccess(accessSettings(next));
     return await this.#bringIn(next, read);
   }

@@ -1,7 +1,8 @@
 import { createAccess, type AccessSettings } from './app-access.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { RateLimits } from './access/limits/rate-limits.ts';
-import { canonicalAddress, IpRules } from './access/ip-rules.ts';
+import { ListenerNetworks } from './access/listener-networks.ts';
+import { acceptConnections } from './app-connections.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
@@ -14,6 +15,9 @@ import { createLog, type Log } from './observe/log.ts';
 import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
+import { clientOf } from './server/connections/client-of.ts';
+import type { ConnectionLimits, Connections } from './server/connections/connections.ts';
+import { shareOf } from './server/connections/share.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
 import { Pipeline, type InForce } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
@@ -35,6 +39,8 @@ export interface WorkerSettings {
   readonly pushes: PushSettings;
   readonly guard: AccessSettings;
   readonly logLevel: LogLevel;
+  /** How many there are. */
+  readonly workers: number;
   /** Whether accesses go on record. */
   readonly audit: boolean;
 }
@@ -66,7 +72,9 @@ export const DRAIN_GRACE: Milliseconds = seconds(30);
 export class EdgeWorker {
   readonly #cache: EdgeCache;
   readonly #metrics: WorkerMetrics;
-  readonly #listenerParts: ListenerParts;
+  readonly #listenerParts: Omit<ListenerParts, 'networks'>;
+  readonly #connections: Connections;
+  readonly #networks: Readonly<Record<'http' | 'https', ListenerNetworks>>;
   readonly #settings: WorkerSettings;
   readonly #audit: AuditOutbox | undefined;
   readonly #log: Log;
@@ -114,10 +122,21 @@ export class EdgeWorker {
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
     this.#pushTargets = pushTargets(settings.pushes);
+    const { access } = settings.guard;
+    this.#networks = {
+      http: new ListenerNetworks('http', access),
+      https: new ListenerNetworks('https', access),
+    };
+    this.#connections = acceptConnections(this.#networks, {
+      limits: connectionLimits(settings),
+      registry: this.#metrics.registry,
+      log,
+      turnedAway: (client) => this.#audit?.turnedAway(client),
+    });
     this.#listenerParts = {
       pipeline: new Pipeline({
         inForce: () => this.#inForce,
-        addressOf: (request) => canonicalAddress(request.socket.remoteAddress ?? ''),
+        clientOf: (request) => clientOf(request, this.#connections),
         cache: this.#cache,
         upstreams: settings.upstreams,
         pushes: new Pushes({
@@ -125,6 +144,7 @@ export class EdgeWorker {
           upstreams: settings.upstreams,
           cache: this.#cache,
           clock: systemClock,
+          minRate: () => this.#connections.minRate,
           log,
           metrics: this.#metrics,
         }),
@@ -133,11 +153,8 @@ export class EdgeWorker {
         metrics: this.#metrics,
         audit: this.#audit,
       }),
-      rules: new IpRules(settings.guard.access),
-      refused: (peer) => {
-        this.#metrics.refusedConnections.inc();
-        this.#audit?.turnedAway(peer);
-      },
+      connections: this.#connections,
+      clock: systemClock,
       pushes: this.#pushTargets.size > 0,
     };
   }
@@ -145,9 +162,16 @@ export class EdgeWorker {
   /** Resolves when every listener accepts. @throws the socket's error. */
   async listen(): Promise<{ http?: ListenAddress; https?: ListenAddress }> {
     const { http, https } = this.#settings;
-    if (http !== null) this.#listeners.plain = await listenPlain(http, this.#listenerParts);
+    if (http !== null)
+      this.#listeners.plain = await listenPlain(http, {
+        ...this.#listenerParts,
+        networks: this.#networks.http,
+      });
     if (https !== null) {
-      this.#listeners.secure = await listenSecure(https, contextsOf(https), this.#listenerParts);
+      this.#listeners.secure = await listenSecure(https, contextsOf(https), {
+        ...this.#listenerParts,
+        networks: this.#networks.https,
+      });
     }
     const { plain, secure } = this.#listeners;
     return { ...(plain && { http: plain.address }), ...(secure && { https: secure.address }) };
@@ -163,10 +187,12 @@ export class EdgeWorker {
    * connections get the new certificate; open ones end only when their address is no longer let in.
    * @throws and changes nothing.
    */
-  reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
+  reload(settings: WorkerSettings): void {
+    const { https, guard, upstreams, logLevel } = settings;
     const contexts = https === null ? undefined : contextsOf(https);
     const inForce = createAccess(guard, this.#limits);
-    this.#listenerParts.rules.change(guard.access);
+    for (const networks of Object.values(this.#networks)) networks.change(guard.access);
+    this.#connections.change(connectionLimits(settings));
     this.#inForce = inForce;
     this.#limits.change(guard.limits);
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
@@ -192,6 +218,10 @@ export class EdgeWorker {
     this.#audit?.flush();
     await this.#ownStore?.close();
   }
+}
+
+function connectionLimits({ guard: { limits }, workers }: WorkerSettings): ConnectionLimits {
+  return { ...limits, connectionsPerAddress: shareOf(limits.connectionsPerAddress, workers) };
 }
 
 function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<string, PushTarget> {

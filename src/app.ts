@@ -169,7 +169,11 @@ function createAdmin(
     clock: systemClock,
     operatorsOf: createOperators,
     acted: (action, reason, facts) => keeper.audit?.act(action, reason, facts),
-    turnedAway: (peer) => outbox.turnedAway(peer),
+    accept: {
+      registry: keeper.metrics.registry,
+      log,
+      turnedAway: (client) => outbox.turnedAway(client),
+    },
     failed: (err) => log.error({ err }, 'an admin request failed'),
   });
 }
@@ -301,6 +305,7 @@ function workerSettings(
     pushes,
     guard: accessSettings(config),
     logLevel: config.log.level,
+    workers: config.workers,
     audit: config.audit.to !== null,
   };
 }

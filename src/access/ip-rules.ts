@@ -42,7 +42,7 @@ export class IpRules {
   }
 }
 
-/** One list per family: in a common one, `::/0` would hold every IPv4 address as well. */
+/** A set of networks. One list per family: in a common one, `::/0` would hold every IPv4 address as well. */
 export class Networks {
   readonly #ipv4 = new BlockList();
   readonly #ipv6 = new BlockList();

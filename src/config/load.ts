@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { adminProblems } from './access/admin-access.ts';
 import { completeAuth } from './access/auth.ts';
-import { completeAccess } from './access/networks.ts';
+import { accessProblems, completeAccess } from './access/networks.ts';
 import { completeRoles } from './access/roles.ts';
 import { collide } from './addresses.ts';
 import type { Config, ListenConfig } from './config.ts';
@@ -170,7 +170,9 @@ function complete(
     upstreamNames(upstreams),
     parsed.auth.mode,
   );
-  problems.push(...authProblems, ...roleProblems, ...adminProblems({ listen, auth, roles }));
+  const access = completeAccess(parsed.access);
+  problems.push(...accessProblems(access), ...authProblems, ...roleProblems);
+  problems.push(...adminProblems({ listen, auth, roles }));
   return {
     listen,
     tls,
@@ -178,7 +180,7 @@ function complete(
     storage: { ...storage, path: overrides.storagePath ?? storage.path },
     redis: completeRedis(parsed.redis, overrides.redis),
     upstreams,
-    access: completeAccess(parsed.access),
+    access,
     limits,
     auth,
     roles,

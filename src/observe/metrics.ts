@@ -64,11 +64,6 @@ export class WorkerMetrics {
     labelNames: ['upstream'],
     registers: [this.registry],
   });
-  readonly refusedConnections = new Counter({
-    name: 'pierhead_refused_connections_total',
-    help: 'Connections closed by the address rules before TLS.',
-    registers: [this.registry],
-  });
   readonly brokenAnswers = new Counter({
     name: 'pierhead_broken_answers_total',
     help: 'Answers that ended short of their length, by who broke off.',

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { seconds } from '../lib/brand.ts';
+import { seconds, type Bytes } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 
 /*
@@ -8,14 +8,23 @@ import type { Clock } from '../lib/clock.ts';
  * passed on must keep a pace, and one that nobody wants has a few seconds to end.
  */
 const WINDOW = seconds(30);
-const LEAST_BYTES_PER_SECOND = 8 * 1024;
 const LINGER = seconds(5);
 
+export interface BodyPace {
+  readonly clock: Clock;
+  /** Bytes per second that are in force now; 0 asks for none. */
+  readonly minRate: () => Bytes;
+}
+
 /**
- * Resolves when the body of a request is slower than 8 KiB/s over 30 s; never when it ends or `over` is aborted first. A window
+ * Resolves when the body of a request is slower than `minRate` over 30 s; never when it ends or `over` is aborted first. A window
  * in which reading was paused, because the upstream is slow itself, is not held against the client.
  */
-export async function bodyTooSlow(request: IncomingMessage, clock: Clock, over: AbortSignal): Promise<void> {
+export async function bodyTooSlow(
+  request: IncomingMessage,
+  { clock, minRate }: BodyPace,
+  over: AbortSignal,
+): Promise<void> {
   const { socket } = request;
   let paused = false;
   const onPause = (): void => {
@@ -28,7 +37,7 @@ export async function bodyTooSlow(request: IncomingMessage, clock: Clock, over: 
       const before = socket.bytesRead;
       await clock.sleep(WINDOW, over);
       if (request.complete) break;
-      const least = (LEAST_BYTES_PER_SECOND * WINDOW) / 1000;
+      const least = (minRate() * WINDOW) / 1000;
       if (!paused && socket.bytesRead - before < least) return;
     }
   } catch {

@@ -9,9 +9,12 @@ import {
 } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { IpRules } from '../access/ip-rules.ts';
+import type { ListenerNetworks } from '../access/listener-networks.ts';
+import { seconds } from '../lib/brand.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { ServerContexts } from '../tls/serving/server-contexts.ts';
-import { guardConnections } from './connection-guard.ts';
+import { guardConnections } from './connections/connection-guard.ts';
+import type { Connections } from './connections/connections.ts';
 import type { Pipeline } from './pipeline.ts';
 import { Turns } from './turns.ts';
 
@@ -22,9 +25,9 @@ export interface Address {
 
 export interface ListenerParts {
   readonly pipeline: Pipeline;
-  readonly rules: IpRules;
-  /** The address rules turned a peer away. */
-  readonly refused: (peer: string) => void;
+  readonly networks: ListenerNetworks;
+  readonly connections: Connections;
+  readonly clock: Clock;
   /** Whether bodies may be long: see `body-pace.ts` for what holds then in place of `requestTimeout`. */
   readonly pushes: boolean;
 }
@@ -44,7 +47,11 @@ const HTTP_OPTIONS: ServerOptions = {
 const PULL_REQUEST_TIMEOUT = 15_000;
 /** Then the client comes on a new connection, which may reach another worker. */
 const MAX_REQUESTS_PER_SOCKET = 1000;
-const MAX_CONNECTIONS = 4096;
+/** Requests that were sent without waiting for their answers: each is held in memory, and no registry client sends any. */
+const MAX_DUE = 100;
+/** For a client to see why it is refused. */
+const LINGER = seconds(2);
+const HANDSHAKE_TIMEOUT = 10_000;
 
 /** A port that is served. */
 export interface Listener {
@@ -73,6 +80,7 @@ export async function listenSecure(
   const server = createSecureServer({
     ...httpOptions(parts),
     ...contexts.options,
+    handshakeTimeout: HANDSHAKE_TIMEOUT,
     SNICallback: (servername, done) => done(null, served.contextFor(servername)),
   });
   const listener = await listen(server, address, parts);
@@ -97,12 +105,12 @@ async function listen(
   parts: ListenerParts,
 ): Promise<Listener> {
   let draining = false;
-  server.maxConnections = MAX_CONNECTIONS;
   // Node drops headers over its count without a word; ours are counted and refused instead.
   server.maxHeadersCount = 0;
   const turns = new Turns();
   const latest = new WeakMap<Duplex, IncomingMessage>();
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    if (turns.due(request.socket) >= MAX_DUE) return parts.connections.cut(request.socket, 'pipelined');
     latest.set(request.socket, request);
     const count = turns.take(request.socket, response, () => {
       if (draining) response.setHeader('connection', 'close');
@@ -121,9 +129,9 @@ async function listen(
     const request = latest.get(socket);
     // A body that is being passed on broke off: its answer would wait for the rest for ever.
     if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
-    else void refuse(error, socket, turns);
+    else void refuse(error, socket, { turns, clock: parts.clock });
   });
-  const enforce = guardConnections(server, parts.rules, parts.refused);
+  const guard = guardConnections(server, parts);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host: address.host, port: address.port, backlog: 1024 }, resolve);
@@ -131,7 +139,7 @@ async function listen(
   const bound = server.address();
   return {
     address: typeof bound === 'object' && bound !== null ? { host: address.host, port: bound.port } : address,
-    enforce,
+    enforce: guard.enforce,
     drain: () => {
       draining = true;
       return new Promise((resolve) => {
@@ -139,7 +147,7 @@ async function listen(
         server.closeIdleConnections();
       });
     },
-    destroy: () => server.closeAllConnections(),
+    destroy: guard.destroy,
   };
 }
 
@@ -147,7 +155,11 @@ async function listen(
  * What is not HTTP gets one short answer and the end; nothing of what was sent is repeated. It stands behind the
  * answers that are due, never in the middle of one.
  */
-async function refuse(error: NodeJS.ErrnoException, socket: Duplex, turns: Turns): Promise<void> {
+async function refuse(
+  error: NodeJS.ErrnoException,
+  socket: Duplex,
+  { turns, clock }: { readonly turns: Turns; readonly clock: Clock },
+): Promise<void> {
   if (error.code !== 'ECONNRESET') await turns.over(socket);
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
@@ -163,7 +175,12 @@ async function refuse(error: NodeJS.ErrnoException, socket: Duplex, turns: Turns
     `Content-Length: ${body.length}`,
     'Connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Who was too slow has nothing on its way that a reset would take the answer along with; who sent too much may have.
+  const linger = error.code !== 'ERR_HTTP_REQUEST_TIMEOUT';
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => linger || socket.destroy());
+  // It may never end its own side.
+  await clock.sleep(LINGER);
+  socket.destroy();
 }
 
 const REFUSALS: Readonly<Record<string, readonly [number, string]>> = {

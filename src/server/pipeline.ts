@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuditOutbox } from '../audit/audit-outbox.ts';
 import type { Access, Action } from '../access/authorize.ts';
 import type { Caller } from '../access/caller.ts';
-import { TooManyRequests } from '../access/refusals.ts';
+import { Denied, TooManyRequests } from '../access/refusals.ts';
 import type { RequestLimits } from '../access/request-limits.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -25,6 +25,7 @@ import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/sele
 import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
 import { letBodyEnd } from './body-pace.ts';
+import type { Client } from './connections/client-of.ts';
 import type { Pushes } from './pushes.ts';
 import {
   type AccessTrace,
@@ -46,8 +47,8 @@ export interface InForce {
 export interface PipelineParts {
   /** What is in force now. */
   readonly inForce: () => InForce;
-  /** Canonical address of the client: the peer's, or what a trusted proxy says. */
-  readonly addressOf: (request: IncomingMessage) => string;
+  /** The client: who has connected, or whom a trusted proxy names. */
+  readonly clientOf: (request: IncomingMessage) => Client;
   readonly cache: EdgeCache;
   readonly upstreams: readonly UpstreamNames[];
   readonly pushes: Pushes;
@@ -115,9 +116,11 @@ export class Pipeline {
   /** Never rejects: whatever happens becomes an answer and a line in the log. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = performance.now();
+    const { address, refused } = this.#parts.clientOf(request);
     const trace: Trace = {
       requestId: randomUUID(),
-      address: this.#parts.addressOf(request),
+      address,
+      ...(refused !== undefined && { denied: refused }),
       route: 'none',
     };
     try {
@@ -148,6 +151,7 @@ export class Pipeline {
 
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
     const { request, response } = exchange;
+    if (trace.denied !== undefined) throw new Denied('this client is not let in', false);
     const { access, limits } = this.#parts.inForce();
     const gone = (): AbortSignal => hungUp(response);
     const queued = limits.arrive(trace.address, gone);

@@ -1,11 +1,10 @@
 import type { Agent, ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { createProxyServer } from 'http-proxy-3';
 import { seconds } from '../lib/brand.ts';
-import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { PushUpstream } from '../registry/push/upload-locations.ts';
 import type { UpstreamReply } from '../registry/push/upstream-reply.ts';
-import { bodyTooSlow } from './body-pace.ts';
+import { bodyTooSlow, type BodyPace } from './body-pace.ts';
 import { MalformedRequest } from './request-check.ts';
 
 /** An upstream that may be pushed to, with the connections to it. */
@@ -45,7 +44,7 @@ interface Exchange {
  * down. What goes out and what comes back is decided elsewhere; here the bytes are moved.
  */
 export class PushProxy {
-  readonly #clock: Clock;
+  readonly #pace: BodyPace;
   readonly #exchanges = new WeakMap<IncomingMessage, Exchange>();
   // `ignorePath`: the target is path and query. `selfHandleResponse`: nothing of the upstream's passes unseen.
   readonly #proxy = createProxyServer({
@@ -55,8 +54,8 @@ export class PushProxy {
     proxyTimeout: SILENCE_TIMEOUT,
   });
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
+  constructor(pace: BodyPace) {
+    this.#pace = pace;
     this.#proxy.on('proxyReq', (outgoing, request) => {
       const exchange = this.#exchanges.get(request);
       if (exchange === undefined || exchange.over) outgoing.destroy();
@@ -87,7 +86,7 @@ export class PushProxy {
     const count = (chunk: Buffer): void => outgoing.received(chunk.byteLength);
     request.on('data', count);
     const watch = new AbortController();
-    const slow = bodyTooSlow(request, this.#clock, watch.signal).then(() => {
+    const slow = bodyTooSlow(request, this.#pace, watch.signal).then(() => {
       throw new MalformedRequest(408, 'the body came too slowly');
     });
     try {

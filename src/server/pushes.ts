@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EdgeCache } from '../cache/edge-cache.ts';
-import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
@@ -10,14 +9,14 @@ import type { WorkerMetrics } from '../observe/metrics.ts';
 import { NO_BODY, type Answer } from '../registry/answer.ts';
 import { answerPush, type PushRoute } from '../registry/push/push.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import type { BodyPace } from './body-pace.ts';
 import { ClientGone, PushProxy, type PushTarget } from './push-proxy.ts';
 
-export interface PushesParts {
+export interface PushesParts extends BodyPace {
   /** By the upstream's name; pushes to all others are off. */
   readonly targets: ReadonlyMap<string, PushTarget>;
   readonly upstreams: readonly UpstreamNames[];
   readonly cache: EdgeCache;
-  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: WorkerMetrics;
 }
@@ -48,7 +47,7 @@ export class Pushes {
 
   constructor(parts: PushesParts) {
     this.#parts = parts;
-    this.#proxy = new PushProxy(parts.clock);
+    this.#proxy = new PushProxy(parts);
   }
 
   /** Undefined where pushes are off. */

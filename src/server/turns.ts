@@ -5,6 +5,8 @@ interface Line {
   /** Resolves when the last answer that is due has left, or never will. */
   last: Promise<void>;
   count: number;
+  /** Requests whose answers have not left. */
+  due: number;
 }
 
 /**
@@ -17,11 +19,21 @@ export class Turns {
 
   /** How many requests the connection has brought, this one included. `begin` never rejects. */
   take(socket: Duplex, response: ServerResponse, begin: () => Promise<void>): number {
-    const line = this.#lines.get(socket) ?? { last: Promise.resolve(), count: 0 };
+    const line = this.#lines.get(socket) ?? { last: Promise.resolve(), count: 0, due: 0 };
     this.#lines.set(socket, line);
     line.count += 1;
-    line.last = line.count === 1 ? answered(response, begin) : afterwards(line.last, socket, response, begin);
+    line.due += 1;
+    const turn =
+      line.count === 1 ? answered(response, begin) : afterwards(line.last, socket, response, begin);
+    line.last = turn.then(() => {
+      line.due -= 1;
+    });
     return line.count;
+  }
+
+  /** How many answers are due on the connection. */
+  due(socket: Duplex): number {
+    return this.#lines.get(socket)?.due ?? 0;
   }
 
   /** Resolves when every answer that is due on the connection has left. */

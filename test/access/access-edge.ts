@@ -5,7 +5,10 @@ import type { Test } from 'tap';
 import { Access } from '../../src/access/authorize.ts';
 import type { Identity } from '../../src/access/caller.ts';
 import type { Identification } from '../../src/access/identification.ts';
-import { canonicalAddress, IpRules } from '../../src/access/ip-rules.ts';
+import { ListenerNetworks } from '../../src/access/listener-networks.ts';
+import { acceptConnections } from '../../src/app-connections.ts';
+import { DEFAULT_ACCESS, DEFAULT_LIMITS } from '../../src/config/defaults.ts';
+import { clientOf } from '../../src/server/connections/client-of.ts';
 import { NO_LIMITS } from '../../src/access/request-limits.ts';
 import { Roles } from '../../src/access/roles.ts';
 import type { AuditEntry } from '../../src/audit/audit-entry.ts';
@@ -112,18 +115,20 @@ export async function startAccessEdge(t: Test, options: AccessEdgeOptions = {}):
     log,
     metrics: new WorkerMetrics('test'),
   };
+  const networks = new ListenerNetworks('http', DEFAULT_ACCESS);
+  const accept = { limits: DEFAULT_LIMITS, registry: shared.metrics.registry, log };
+  const connections = acceptConnections({ http: networks }, accept);
   let inForce = inForceBy(options, people);
   const pipeline = new Pipeline({
     ...shared,
     inForce: () => inForce,
-    addressOf: (request) => canonicalAddress(request.socket.remoteAddress ?? ''),
-    pushes: new Pushes({ ...shared, targets }),
+    clientOf: (request) => clientOf(request, connections),
+    pushes: new Pushes({ ...shared, targets, minRate: () => connections.minRate }),
     audit: outbox,
   });
-  const rules = new IpRules({ allow: ['127.0.0.0/8'], deny: [] });
   const listener = await listenPlain(
     { host: '127.0.0.1', port: 0 },
-    { pipeline, rules, refused: () => undefined, pushes },
+    { pipeline, networks, connections, clock: systemClock, pushes },
   );
   t.teardown(async () => {
     listener.destroy();

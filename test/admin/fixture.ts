@@ -140,7 +140,7 @@ roles: [{ role: operator, users: [ada] }]
     clock,
     operatorsOf: () => operators,
     acted: (action, reason, facts) => acts.push({ action, reason, ...facts }),
-    turnedAway: () => undefined,
+    accept: { registry: keeper.metrics.registry, log: createLog('silent', 'test') },
     failed: (error) => t.fail(String(error)),
   });
   t.teardown(() => listener.close());

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { bodyTooSlow, letBodyEnd } from '../../src/server/body-pace.ts';
+import { bytes } from '../../src/lib/brand.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
@@ -41,7 +42,7 @@ async function upload(t: Test): Promise<Upload> {
 
 function watched(request: IncomingMessage, clock: FakeClock, over = new AbortController()): () => boolean {
   let slow = false;
-  void bodyTooSlow(request, clock, over.signal).then(() => (slow = true));
+  void bodyTooSlow(request, { clock, minRate: () => bytes(8 * 1024) }, over.signal).then(() => (slow = true));
   return () => slow;
 }
 

@@ -1,4 +1,7 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
+import { reloadsOf } from '../../src/admin/control-client.ts';
 import { startCentral, type Central } from '../support/central.ts';
 import { get } from '../support/clients.ts';
 import { startEdge, type Edge, type EdgeOptions } from '../support/edge.ts';
@@ -25,6 +28,14 @@ export async function serveImage(
   const edge = await startEdge({ ...options, config });
   t.teardown(() => edge.remove());
   return { edge, central, image };
+}
+
+/** Puts other keys into the configuration file, and reloads. */
+export async function reconfigure(edge: Edge, config: object): Promise<void> {
+  const file = join(edge.dir, 'pierhead.yaml');
+  const written = JSON.parse(await readFile(file, 'utf8')) as object;
+  await writeFile(file, JSON.stringify({ ...written, ...config }), { mode: 0o600 });
+  await reloadsOf(join(edge.dir, 'data/v1/control.sock')).reload();
 }
 
 /** Pulls everything once, so that all of it is a hit from here on, and forgets what the central has seen. */

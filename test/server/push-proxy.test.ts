@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
+import { bytes } from '../../src/lib/brand.ts';
 import { PushProxy } from '../../src/server/push-proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -33,7 +34,7 @@ async function sending(t: Test, script: Script): Promise<Sending> {
   const [request, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
   const clock = new FakeClock();
   let received = 0;
-  const sent = new PushProxy(clock).send(request, response, {
+  const sent = new PushProxy({ clock, minRate: () => bytes(8 * 1024) }).send(request, response, {
     target: { name: 'central', url: new URL(upstream.url), sessionKey: new Uint8Array(), agent },
     path: '/v2/app/blobs/uploads/1',
     headers: { host: upstream.host, 'content-length': '1000' },

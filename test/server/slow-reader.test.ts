@@ -63,7 +63,7 @@ void t.test('fifty clients that stop reading hold neither memory nor anybody up'
 void t.test(
   'a client that sends many requests at once holds one blob open, and none when it is gone',
   async (t) => {
-    const client = await stalledClient(200);
+    const client = await stalledClient(100);
     t.equal((await get(edge.http + path)).bytes, SIZE);
     t.equal(await openBlobs(), 1);
     client.destroy();

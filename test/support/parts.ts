@@ -13,6 +13,7 @@ const PARTS = {
   'docker-registry': { package: 'docker-registry', version: ['--version'] },
   'redis-server': { package: 'redis-server', version: ['--version'] },
   slapd: { package: 'slapd', version: ['-VV'] },
+  haproxy: { package: 'haproxy', version: ['-v'] },
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
   strace: { package: 'strace', version: ['-V'] },

@@ -26,6 +26,7 @@ export interface LimitsConfig {
   /** Of one address (IPv6: one /64), and of one identity. */
   readonly requestsPerSecond: number;
   readonly burst: number;
+  /** Of one address (IPv6: one /64), over all workers. */
   readonly connectionsPerAddress: number;
   /** Of one worker's listener. */
   readonly connections: number;

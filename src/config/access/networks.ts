@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Problem } from '../problem.ts';
 import { NETWORK_FORM, parseNetwork } from '../addresses.ts';
 import { booleanField, listOf, section, textField } from '../fields.ts';
 import { DEFAULT_ACCESS } from '../defaults.ts';
@@ -40,6 +41,26 @@ export function completeAccess({
     ...access,
     listeners: { ...(https && { https }), ...(http && { http }), ...(admin && { admin }) },
   };
+}
+
+/** What can only be checked against other keys. */
+export function accessProblems({ trustedProxies, proxyProtocol }: AccessConfig): Problem[] {
+  const problems = trustedProxies.flatMap((network, at): Problem[] =>
+    network.endsWith('/0')
+      ? [
+          {
+            key: `access.trustedProxies[${at}]`,
+            message: `got "${network}", by which every client could choose its own address; takes the networks of your proxies`,
+          },
+        ]
+      : [],
+  );
+  if (proxyProtocol && trustedProxies.length === 0)
+    problems.push({
+      key: 'access.proxyProtocol',
+      message: 'is read from access.trustedProxies only, and there are none; takes them, or false',
+    });
+  return problems;
 }
 
 const FORBIDDEN_FORM = 'lower-case letters, digits, . _ - and /, at most 255';

@@ -2,9 +2,9 @@ import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { connect as connectTls } from 'node:tls';
 import t from 'tap';
-import { get } from '../support/clients.ts';
-import { startEdge, type Edge } from '../support/edge.ts';
-import { freePorts } from '../support/free-port.ts';
+import { get } from '../../support/clients.ts';
+import { startEdge, type Edge } from '../../support/edge.ts';
+import { freePorts } from '../../support/free-port.ts';
 
 const ADMITTED = { allow: ['127.0.0.0/8'], deny: ['127.0.0.9', '127.1.0.0/16'] };
 
