@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { ACTIONS, explainAccess } from '../../src/cli/access.ts';
+import type { Action } from '../../src/access/authorize.ts';
+import { explainAccess } from '../../src/cli/access.ts';
 import { UsageError } from '../../src/cli/usage-error.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { tempFolder } from '../support/temp.ts';
@@ -30,7 +31,6 @@ config('edge.yaml', {
 config('open.yaml', {});
 config('upstream.yaml', { auth: { mode: 'upstream', allowPlain: true } });
 
-type Action = (typeof ACTIONS)[number];
 interface Who {
   readonly user?: string;
   readonly group?: readonly string[];
