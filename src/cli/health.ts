@@ -1,4 +1,6 @@
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
+import { adminSpeaksTls } from '../config/access/admin-access.ts';
 import type { ListenAddress } from '../config/config.ts';
 import { configOf, type EdgeOptions } from './edge-options.ts';
 import { UsageError } from './usage-error.ts';
@@ -10,9 +12,11 @@ const TIMEOUT_MS = 2500;
  * neither a shell nor curl in our image.
  */
 export async function health(options: EdgeOptions): Promise<void> {
-  const { admin } = configOf(options).listen;
+  const { listen } = configOf(options);
+  const { admin } = listen;
   if (admin === null) throw new UsageError('listen.admin is off: there is nobody to ask');
-  const url = `http://${hostOf(admin)}:${admin.port}/readyz`;
+  const scheme = adminSpeaksTls(listen) ? 'https' : 'http';
+  const url = `${scheme}://${hostOf(admin)}:${admin.port}/readyz`;
   const answer = await statusOf(url);
   if (answer === 200) {
     console.log(`${url}: ready`);
@@ -31,10 +35,15 @@ function hostOf({ host }: ListenAddress): string {
 
 function statusOf(url: string): Promise<number | Error> {
   return new Promise((resolve) => {
-    const sent = get(url, { timeout: TIMEOUT_MS, agent: false }, (response) => {
+    const options = { timeout: TIMEOUT_MS, agent: false } as const;
+    const answered = (response: IncomingMessage): void => {
       response.resume();
       resolve(response.statusCode ?? 0);
-    });
+    };
+    // Nothing secret is sent, and the certificate need not be for the address that this host has for itself.
+    const sent = url.startsWith('https:')
+      ? getSecurely(url, { ...options, rejectUnauthorized: false }, answered)
+      : get(url, options, answered);
     sent.on('timeout', () => sent.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
     sent.on('error', resolve);
   });

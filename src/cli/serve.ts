@@ -1,4 +1,5 @@
 import { startEdge, type Edge } from '../app.ts';
+import { adminSpeaksTls } from '../config/access/admin-access.ts';
 import type { Config, ListenAddress } from '../config/config.ts';
 import { clientTrustHint } from '../tls/describe-certificates.ts';
 import { clientCommand } from './client-config.ts';
@@ -54,7 +55,10 @@ function greeting(config: Config, { listen, certificates }: Edge, options: EdgeO
   const lines = [`Pierhead ${version()} serves ${config.upstreams.map(({ name }) => name).join(', ')}`];
   if (http !== undefined) lines.push(`  http   ${urlOf('http', http)}`);
   if (https !== undefined) lines.push(`  https  ${urlOf('https', https)}`);
-  if (admin !== undefined) lines.push(`  admin  ${urlOf('http', admin)}/metrics`);
+  if (admin !== undefined) {
+    const scheme = adminSpeaksTls(config.listen) ? 'https' : 'http';
+    lines.push(`  admin  ${urlOf(scheme, admin)}/metrics`);
+  }
   lines.push(`  data   ${config.storage.path}`);
   const mirror = http === undefined ? https && urlOf('https', https) : urlOf('http', http);
   if (mirror !== undefined) {

@@ -25,10 +25,11 @@ export function createLog(level: LogLevel, process: string, writer = new LineWri
     },
     { write: (line) => writer.write(plainLine(withoutCredentials(line))) },
   );
-  // What a child is bound to is written by another way than what is logged.
-  const { child } = log;
+  // What a child is bound to is written by another way than what is logged. Its own children have it from the prototype.
+  const child: unknown = Reflect.get(log, 'child');
+  if (typeof child !== 'function') throw new Error('a log without children');
   log.child = function bound(this: Log, bindings, options) {
-    return child.call(this, redaction.of(bindings), options) as ReturnType<typeof child>;
-  } as typeof child;
+    return Reflect.apply(child, this, [redaction.of(bindings), options]) as ReturnType<Log['child']>;
+  } as Log['child'];
   return log;
 }

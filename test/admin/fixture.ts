@@ -24,7 +24,8 @@ import { makeSite, type Site } from '../tls/serving/fixture.ts';
 
 export const ADA = `Basic ${Buffer.from('ada:correct horse').toString('base64')}`;
 export const BOB = `Basic ${Buffer.from('bob:battery staple').toString('base64')}`;
-const HASH = '$2b$04$BpVtwrwpKszJ9EbZHAWUuOfISjwu2S6DGXo96NngcIjtviC2RF69e';
+/** Ada's, as `htpasswd -B` writes it. */
+export const HASH = '$2b$04$BpVtwrwpKszJ9EbZHAWUuOfISjwu2S6DGXo96NngcIjtviC2RF69e';
 
 const KNOWN: Readonly<Record<string, Identity>> = {
   [ADA]: { user: 'ada', groups: [], by: 'htpasswd' },

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import t from 'tap';
 import { createLog, type Log } from '../../src/observe/log.ts';
 import { LineWriter } from '../../src/observe/line-writer.ts';

@@ -1,5 +1,5 @@
 import { isLoopback } from '../addresses.ts';
-import type { Config } from '../config.ts';
+import type { Config, ListenConfig } from '../config.ts';
 import type { Problem } from '../problem.ts';
 
 /** Beyond this host the admin listener takes operators only: where nobody can be one, it has nothing to do there. */
@@ -26,4 +26,9 @@ export function adminProblems({
       'listen.https, whose certificate it serves, is off: turn that on, or let passwords go over plain HTTP with auth.allowPlain: true',
     );
   return [];
+}
+
+/** Whether it speaks TLS: on another address than loopback, with the certificates of the TLS listener. */
+export function adminSpeaksTls({ admin, https }: ListenConfig): boolean {
+  return admin !== null && !isLoopback(admin) && https !== null;
 }
