@@ -32,6 +32,8 @@ export interface ReloaderParts {
   readonly metrics: Pick<KeeperMetrics, 'reloads' | 'configReloaded' | 'certificateExpiry'>;
   readonly log: Log;
   readonly clock: Clock;
+  /** Of the edge's own tokens. */
+  readonly tokenKey: Uint8Array;
 }
 
 /**
@@ -134,7 +136,7 @@ export class Reloader {
     const next = inFlight(this.#config, read);
     // Tried here, so that no worker fails by it.
     void new IpRules(next.access);
-    void createAccess(accessSettings(next));
+    void createAccess(accessSettings(next, this.#parts.tokenKey));
     return await this.#bringIn(next, read);
   }
 

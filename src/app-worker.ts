@@ -1,4 +1,4 @@
-import { createAccess, type AccessSettings } from './app-access.ts';
+import { createAccess, type AccessSettings, type InForce } from './app-access.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { canonicalAddress, IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
@@ -14,7 +14,7 @@ import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
-import { Pipeline, type InForce } from './server/pipeline.ts';
+import { Pipeline } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
 import { Pushes } from './server/pushes.ts';
 import { ReadBudget } from './lib/read-budget.ts';
@@ -51,6 +51,8 @@ export interface PushSettings {
 export interface TlsSettings extends NamedPair {
   readonly further: readonly NamedPair[];
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Set where clients may show certificates. */
+  readonly clients?: { readonly ca: string; readonly crl?: string };
   /** Base64: 48 octets, the same in all workers, so that a client's session goes on in whichever it reaches. */
   readonly ticketKeys: string;
 }
@@ -72,6 +74,7 @@ export class EdgeWorker {
   /** In force now: {@link reload} replaces them. */
   readonly #rules: UpstreamRules;
   #inForce: InForce;
+  readonly #createAccess: (guard: AccessSettings) => InForce;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -82,7 +85,6 @@ export class EdgeWorker {
     const log = createLog(settings.logLevel, name);
     this.#log = log;
     this.#rules = new UpstreamRules(settings.upstreams);
-    this.#inForce = createAccess(settings.guard);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -102,6 +104,15 @@ export class EdgeWorker {
     this.#settings = settings;
     this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
     this.#metrics = new WorkerMetrics(name);
+    this.#createAccess = (guard) =>
+      createAccess(guard, {
+        identified: (outcome) => this.#metrics.identified.inc({ outcome }),
+        unavailable: ({ message }) =>
+          seldom.run('identity', (leftOut) =>
+            log.warn({ reason: message, leftOut }, 'a source of identities does not answer'),
+          ),
+      });
+    this.#inForce = this.#createAccess(settings.guard);
     this.#audit = settings.audit
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
@@ -131,6 +142,7 @@ export class EdgeWorker {
         this.#audit?.turnedAway(peer);
       },
       pushes: this.#pushTargets.size > 0,
+      admits: (certificate) => this.#inForce.admits(certificate),
     };
   }
 
@@ -156,7 +168,7 @@ export class EdgeWorker {
    */
   reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
     const contexts = https === null ? undefined : contextsOf(https);
-    const inForce = createAccess(guard);
+    const inForce = this.#createAccess(guard);
     this.#listenerParts.rules.change(guard.access);
     this.#inForce = inForce;
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
@@ -194,8 +206,16 @@ function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<strin
 }
 
 /** @throws what OpenSSL says of a certificate or key. */
-export function contextsOf({ further, ticketKeys, ...settings }: TlsSettings): ServerContexts {
-  return new ServerContexts({ ...settings, ticketKeys: Buffer.from(ticketKeys, 'base64') }, further);
+export function contextsOf({ further, ticketKeys, clients, ...settings }: TlsSettings): ServerContexts {
+  return new ServerContexts(
+    {
+      ...settings,
+      ticketKeys: Buffer.from(ticketKeys, 'base64'),
+      // There are other ways to say who one is.
+      ...(clients && { clients: { ...clients, required: false } }),
+    },
+    further,
+  );
 }
 
 /** What a worker process of a cluster does from start to end. */

@@ -16,6 +16,7 @@ import { officialNamespaceOf } from './config/upstreams.ts';
 import { systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './observe/log.ts';
 import { exposition, type MetricsSnapshot } from './observe/metrics.ts';
+import { deriveTokenKey } from './access/edge/token-key.ts';
 import { startFailure } from './start-error.ts';
 import { StoreLayout } from './store/layout.ts';
 import { readSealingKey } from './store/sealing-key.ts';
@@ -77,7 +78,10 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
     undo.push(() => keeper.stop());
     keeper.audit = await step(`audit.to ${config.audit.to}`, () => openAudit(config.audit, metrics, log));
     const pushes = await pushSettings(config);
-    const settings = workerSettings(config, pushes, certificates?.served);
+    const { secret } = config.redis ?? {};
+    const tokenKey = deriveTokenKey(secret ?? (await sealingKeyOf(config)));
+    const kept = { pushes, tokenKey };
+    const settings = workerSettings(config, kept, certificates?.served);
     const workers: Workforce =
       config.workers === 1
         ? new OwnWorker(keeper, settings)
@@ -98,12 +102,13 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       served: certificates?.served,
       reread,
       apply: async (next, served) => {
-        await workers.reload(workerSettings(next, pushes, served));
+        await workers.reload(workerSettings(next, kept, served));
         keeper.reload(next);
       },
       metrics,
       log,
       clock: systemClock,
+      tokenKey,
     });
     const reloads = reloadControl(reloader, keeper, log);
     running.reloads = reloads;
@@ -225,10 +230,11 @@ class WorkerProcesses implements Workforce {
 /** New ticket keys with each call: what was sealed under the old ones is not taken any more. */
 function workerSettings(
   config: Config,
-  pushes: WorkerSettings['pushes'],
+  { pushes, tokenKey }: { readonly pushes: WorkerSettings['pushes']; readonly tokenKey: Uint8Array },
   served: ServedCertificates | undefined,
 ): WorkerSettings {
-  const { listen, tls } = config;
+  const { listen, tls, auth } = config;
+  const clients = auth.mode === 'edge' ? auth.edge.clientCertificate : undefined;
   return {
     http: listen.http,
     https:
@@ -240,6 +246,7 @@ function workerSettings(
             further: served.further.map(namedPair),
             minVersion: tls.minVersion,
             ticketKeys: randomBytes(48).toString('base64'),
+            ...(clients && { clients }),
           },
     storagePath: config.storage.path,
     upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, freshness, catalog }) => ({
@@ -251,7 +258,7 @@ function workerSettings(
       catalog: catalog === true,
     })),
     pushes,
-    guard: accessSettings(config),
+    guard: accessSettings(config, tokenKey),
     logLevel: config.log.level,
     audit: config.audit.to !== null,
   };
@@ -259,8 +266,7 @@ function workerSettings(
 
 /** The key is derived, so that it is the same after a restart: an upload may outlast one. */
 async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
-  const { sealingKey } = new StoreLayout(config.storage.path);
-  const key = await step(`storage.path ${config.storage.path}`, () => readSealingKey(sealingKey));
+  const key = await sealingKeyOf(config);
   return {
     // The first URL alone: an upload lives on one host, and half of it is of no use on another.
     upstreams: config.upstreams.flatMap(({ name, push, urls: [url], ca }) =>
@@ -268,6 +274,11 @@ async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
     ),
     sessionKey: new Uint8Array(hkdfSync('sha256', key, '', 'upload locations', 32)),
   };
+}
+
+function sealingKeyOf({ storage }: Config): Promise<Uint8Array> {
+  const { sealingKey } = new StoreLayout(storage.path);
+  return step(`storage.path ${storage.path}`, () => readSealingKey(sealingKey));
 }
 
 async function listenAdmin(

@@ -6,6 +6,7 @@ import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { callerKey } from './caller-key.ts';
 import type { Caller, Evidence } from './caller.ts';
+import { CATALOG, isInScope } from './edge/token-scope.ts';
 import type { Identification } from './identification.ts';
 import { Denied, Unauthorized } from './refusals.ts';
 import type { Action, Roles } from './roles.ts';
@@ -53,12 +54,12 @@ export class Access {
   /** Not a promise where none is needed. @throws as {@link Identification.identify} */
   identify(evidence: Evidence): Caller | Promise<Caller> {
     const { identification, verdicts } = this.#parts;
-    const { address, authorization } = evidence;
-    if (verdicts !== undefined) return { address, identity: undefined, authorization };
+    const { address, authorization, origin } = evidence;
+    if (verdicts !== undefined) return { address, identity: undefined, authorization, origin };
     const identity = identification.identify(evidence);
     return identity instanceof Promise
-      ? identity.then((known) => ({ address, identity: known }))
-      : { address, identity };
+      ? identity.then((known) => ({ address, identity: known, origin }))
+      : { address, identity, origin };
   }
 
   /**
@@ -66,10 +67,10 @@ export class Access {
    * @param upstream the one that is meant; throws when there is none such.
    * @throws {Unauthorized} for a caller who may do nothing as nobody.
    */
-  ping(caller: Caller, host: string | undefined, upstream: () => string): Promise<void> | undefined {
+  ping(caller: Caller, upstream: () => string): Promise<void> | undefined {
     const { identification, roles, verdicts } = this.#parts;
     if (verdicts !== undefined) return verdicts.ping(caller, upstream());
-    const challenges = identification.challenges(undefined, host);
+    const challenges = identification.challenges(undefined, caller.origin);
     if (challenges.length === 0 || caller.identity !== undefined) return undefined;
     if (roles.anything(caller)) return undefined;
     throw new Unauthorized('say who you are', challenges);
@@ -85,8 +86,19 @@ export class Access {
 
   /** A list shows what its reader could also ask for by name, and nothing else. */
   isVisible(caller: Caller, repository: RepositoryRef, name: RepositoryName): boolean {
+    return this.permits(inCatalog(caller), {
+      repository,
+      name,
+      action: 'pull',
+      object: undefined,
+      host: undefined,
+    });
+  }
+
+  /** Whether the caller may, as far as this edge has a say. */
+  permits(caller: Caller, wanted: Wanted): boolean {
     try {
-      this.#judge(caller, { repository, name, action: 'pull', object: undefined, host: undefined });
+      this.#judge(caller, wanted);
       return true;
     } catch (error) {
       if (error instanceof RegistryError) return false;
@@ -94,15 +106,30 @@ export class Access {
     }
   }
 
-  #judge(caller: Caller, { repository, name, action, host }: Wanted): void {
+  /** A token does not widen what the roles allow its holder by now, and they do not widen what it was given for. */
+  #judge(caller: Caller, { repository, name, action }: Wanted): void {
     const { identification, roles } = this.#parts;
-    if (roles.granting(caller, repository, action) !== undefined) return;
-    const challenges = identification.challenges({ name, action }, host);
-    if (caller.identity === undefined && challenges.length > 0)
+    const { identity, origin } = caller;
+    if (roles.granting(caller, repository, action) !== undefined) {
+      if (identity?.scopes === undefined || isInScope(identity.scopes, name, action)) return;
+      throw new Unauthorized(
+        'the token was not given for this',
+        identification.challenges({ name, action }, origin, true),
+      );
+    }
+    const challenges = identification.challenges({ name, action }, origin);
+    if (identity === undefined && challenges.length > 0)
       throw new Unauthorized('say who you are', challenges);
     const hidden = action === 'pull' || roles.granting(caller, repository, 'pull') === undefined;
     throw new Denied('no role allows it', hidden);
   }
+}
+
+/** A token for the catalog is for all that its holder may see there. */
+function inCatalog(caller: Caller): Caller {
+  if (caller.identity?.scopes === undefined) return caller;
+  const { scopes, ...identity } = caller.identity;
+  return isInScope(scopes, CATALOG, '*') ? { ...caller, identity } : caller;
 }
 
 function grant(caller: Caller, { upstream, name }: RepositoryRef): GrantedRepository {

@@ -71,6 +71,11 @@ export function collide(one: ListenAddress, other: ListenAddress): boolean {
   return one.host === other.host || covers(one.host, other.host) || covers(other.host, one.host);
 }
 
+/** Whether only this machine reaches it. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}
+
 function covers(wildcard: string, host: string): boolean {
   return wildcard === '::' || (wildcard === '0.0.0.0' && !isIPv6(host));
 }

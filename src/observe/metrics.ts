@@ -67,6 +67,12 @@ export class WorkerMetrics {
     help: 'Connections closed by the address rules before TLS.',
     registers: [this.registry],
   });
+  readonly identified = new Counter({
+    name: 'pierhead_identified_total',
+    help: 'Credentials that callers have shown, by outcome.',
+    labelNames: ['outcome'],
+    registers: [this.registry],
+  });
   readonly brokenAnswers = new Counter({
     name: 'pierhead_broken_answers_total',
     help: 'Answers that ended short of their length, by who broke off.',

@@ -4,10 +4,12 @@ import { parseDigest } from '../oci/digest.ts';
 import type { Route } from '../registry/route.ts';
 
 export interface Audited {
-  readonly route: Route['kind'] | 'none';
+  readonly route: Route['kind'] | 'token' | 'none';
   readonly method: string | undefined;
   readonly address: string;
   readonly user?: string | undefined;
+  /** How they are known. */
+  readonly by?: string | undefined;
   /** Why the caller was refused what looks like absent to them. */
   readonly denied?: string | undefined;
   readonly upstream?: string | undefined;
@@ -39,6 +41,7 @@ const ACTIONS: Readonly<Record<Audited['route'], AuditAction>> = {
   referrers: 'list',
   catalog: 'list',
   upload: 'push',
+  token: 'login',
   none: 'none',
 };
 
@@ -56,7 +59,7 @@ export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | 
     ...(repository !== undefined && { repository: `${upstream}/${repository}` }),
     ...named(reference),
     decision,
-    reason: audited.denied ?? error ?? 'network',
+    reason: audited.denied ?? error ?? audited.by ?? 'network',
     status: audited.status,
     bytes: audited.bytes,
     requestId: audited.requestId,
@@ -64,6 +67,7 @@ export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | 
 }
 
 function actionOf({ route, method }: Audited): AuditAction {
+  if (route === 'token') return ACTIONS.token;
   if (method === 'DELETE' && route !== 'upload') return 'delete';
   if (method === 'PUT' || method === 'POST' || method === 'PATCH') return 'push';
   return ACTIONS[route];

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomUUID, type X509Certificate } from 'node:crypto';
 import {
   createServer,
   STATUS_CODES,
@@ -11,6 +11,7 @@ import { createServer as createSecureServer, type Server as SecureServer } from 
 import type { Duplex } from 'node:stream';
 import type { IpRules } from '../access/ip-rules.ts';
 import type { ServerContexts } from '../tls/serving/server-contexts.ts';
+import { guardCertificates } from './certificate-guard.ts';
 import { guardConnections } from './connection-guard.ts';
 import type { Pipeline } from './pipeline.ts';
 import { Turns } from './turns.ts';
@@ -27,6 +28,8 @@ export interface ListenerParts {
   readonly refused: (peer: string) => void;
   /** Whether bodies may be long: see `body-pace.ts` for what holds then in place of `requestTimeout`. */
   readonly pushes: boolean;
+  /** Whether a client certificate is let in by what is in force now. */
+  readonly admits: (certificate: X509Certificate) => boolean;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -51,7 +54,7 @@ export interface Listener {
   readonly address: Address;
   /** For the handshakes from here on; open connections keep what they have. TLS only. */
   readonly renew?: (contexts: ServerContexts) => void;
-  /** Closes the open connections that the address rules, having changed, do not admit any more. */
+  /** Closes the open connections that the rules on addresses and client certificates, having changed, do not admit any more. */
   enforce(): void;
   /** Takes no more connections and ends the idle ones; resolves when the last is gone. */
   drain(): Promise<void>;
@@ -75,16 +78,24 @@ export async function listenSecure(
     ...contexts.options,
     SNICallback: (servername, done) => done(null, served.contextFor(servername)),
   });
+  const closeUnadmitted = guardCertificates(server, parts.admits);
   const listener = await listen(server, address, parts);
   const renew = (renewed: ServerContexts): void => {
     // All options, since what is not given again is forgotten.
     server.setSecureContext(renewed.options);
+    // The one option that is the server's and not the context's: Node reads it in each handshake.
+    const { requestCert = false, rejectUnauthorized = true } = renewed.options;
+    Object.assign(server, { requestCert, rejectUnauthorized });
     served = renewed;
+  };
+  const enforce = (): void => {
+    listener.enforce();
+    closeUnadmitted();
   };
   // In a cluster, listening brings the ticket keys of the first worker that ever listened there: those of before a reload
   // in a worker that comes after it.
   renew(contexts);
-  return { ...listener, renew };
+  return { ...listener, enforce, renew };
 }
 
 function httpOptions({ pushes }: ListenerParts): ServerOptions {

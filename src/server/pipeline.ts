@@ -33,11 +33,14 @@ import {
   readableOf,
 } from './request-access.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
+import { answerTokenRequest, isTokenRequest, type TokenService } from './token-route.ts';
 
 /** What a reload replaces. */
 export interface InForce {
   readonly access: Access;
   readonly limits: RequestLimits;
+  /** Absent where the edge gives no tokens. */
+  readonly tokens?: TokenService | undefined;
 }
 
 export interface PipelineParts {
@@ -58,7 +61,7 @@ export interface PipelineParts {
 /** What the access line tells; filled in as far as the request comes. */
 interface Trace extends AccessTrace {
   readonly requestId: string;
-  route: Route['kind'] | 'none';
+  route: Route['kind'] | 'token' | 'none';
   upstream?: string;
   repository?: string;
   reference?: string;
@@ -135,13 +138,17 @@ export class Pipeline {
 
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
     const { request } = exchange;
-    const { access, limits } = this.#parts.inForce();
+    const { access, limits, tokens } = this.#parts.inForce();
     const queued = limits.arrive(trace.address);
     if (queued !== undefined) await queued;
     checkRequest(request);
+    if (tokens !== undefined && isTokenRequest(request)) {
+      trace.route = 'token';
+      return await answerTokenRequest(request, trace, { ...this.#parts, access, limits, tokens });
+    }
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
-    const caller = await identifyCaller(access, request, trace);
+    const caller = await identifyCaller(access, request, trace, route);
     const turn = limits.admit(caller);
     if (turn !== undefined) await turn;
     const method = request.method ?? '';
@@ -176,7 +183,7 @@ export class Pipeline {
     const { host } = request.headers;
     const head = request.method === 'HEAD';
     const { upstreams } = this.#parts;
-    const judged = access.ping(caller, host, () => upstreamOf(upstreams, { namespace, host }).name);
+    const judged = access.ping(caller, () => upstreamOf(upstreams, { namespace, host }).name);
     if (judged !== undefined) await judged;
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);
