@@ -39,7 +39,7 @@ void t.test('who a certificate is for', async (t) => {
     t.same(
       known,
       user === undefined ? undefined : { user, groups: [], by: 'certificate' },
-      `${subject} ${san}`,
+      `${subject} ${san.join()}`,
     );
   }
 });

@@ -41,7 +41,7 @@ void t.test('a right password is remembered for a minute, and no promise then', 
 
 void t.test('the same question at the same time is one check', async (t) => {
   const { source, checks } = setUp();
-  await Promise.all(Array.from({ length: 6 }, () => checks.check(HERE, 'ada', 'right')));
+  await Promise.all(Array.from({ length: 6 }, async () => await checks.check(HERE, 'ada', 'right')));
   t.equal(source.asked, 1);
 });
 

@@ -53,7 +53,7 @@ void t.test('what is no scope grants nothing', async (t) => {
 
 void t.test('whatever is sent, only names and actions of the grammar are in a scope', async () => {
   const near = fc.string({
-    unit: fc.constantFrom(...'repository:catalog*,/. -_apulshde()%\0\n'),
+    unit: fc.constantFrom(...Array.from('repository:catalog*,/. -_apulshde()%\0\n')),
     maxLength: 60,
   });
   const text = fc.oneof(

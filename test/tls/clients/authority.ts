@@ -15,6 +15,7 @@ export interface ClientPair {
 export class TestAuthority {
   readonly #folder: string;
   readonly #name: string;
+  #issued = 0;
 
   private constructor(folder: string, name: string) {
     this.#folder = folder;
@@ -39,11 +40,12 @@ default_md = sha256
 unique_subject = no
 `,
     );
-    await authority.#openssl(
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'],
-      ...['-subj', `/CN=${name}`, '-keyout', join(folder, 'ca.key'), '-out', authority.caFile],
-      ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
-    );
+    await authority.#openssl('req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30', {
+      subj: `/CN=${name}`,
+      keyout: join(folder, 'ca.key'),
+      out: authority.caFile,
+      addext: 'keyUsage=critical,keyCertSign,cRLSign',
+    });
     return authority;
   }
 
@@ -70,38 +72,43 @@ unique_subject = no
     extensions: readonly string[] = ['extendedKeyUsage=clientAuth'],
     days = 10,
   ): Promise<ClientPair & { readonly certFile: string; readonly keyFile: string }> {
-    const base = join(this.#folder, `client-${Math.random().toString(36).slice(2)}`);
+    const base = join(this.#folder, `client-${(this.#issued += 1)}`);
     const [certFile, keyFile, csr, ext] = [`${base}.crt`, `${base}.key`, `${base}.csr`, `${base}.ext`];
     writeFileSync(ext, `${extensions.join('\n')}\n`);
-    await this.#openssl(
-      ...['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-utf8'],
-      ...['-subj', subject, '-keyout', keyFile, '-out', csr],
-    );
-    await this.#openssl(
-      ...['x509', '-req', '-in', csr, '-CA', this.caFile, '-CAkey', join(this.#folder, 'ca.key')],
-      ...['-days', String(days), '-extfile', ext, '-out', certFile],
-    );
+    await this.#openssl('req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -utf8', {
+      subj: subject,
+      keyout: keyFile,
+      out: csr,
+    });
+    await this.#openssl(`x509 -req -days ${days}`, {
+      in: csr,
+      CA: this.caFile,
+      CAkey: join(this.#folder, 'ca.key'),
+      extfile: ext,
+      out: certFile,
+    });
     const [cert, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
     return { cert, key, certFile, keyFile };
   }
 
   async revoke({ certFile }: { readonly certFile: string }): Promise<void> {
-    await this.#openssl('ca', '-config', join(this.#folder, 'ca.cnf'), '-revoke', certFile);
+    await this.#openssl('ca', { config: join(this.#folder, 'ca.cnf'), revoke: certFile });
   }
 
   /** @param seconds until the list is out of date */
   async writeRevocations(seconds = 86_400): Promise<void> {
-    await this.#openssl(
-      ...['ca', '-config', join(this.#folder, 'ca.cnf'), '-gencrl', '-crlsec', String(seconds)],
-      ...['-out', this.crlFile],
-    );
+    await this.#openssl(`ca -gencrl -crlsec ${seconds}`, {
+      config: join(this.#folder, 'ca.cnf'),
+      out: this.crlFile,
+    });
   }
 
-  async #openssl(...args: string[]): Promise<void> {
+  async #openssl(command: string, options: Readonly<Record<string, string>>): Promise<void> {
+    const args = Object.entries(options).flatMap(([name, value]) => [`-${name}`, value]);
     try {
-      await run('openssl', args);
+      await run('openssl', [...command.split(' '), ...args]);
     } catch (error) {
-      throw new Error(`openssl ${args[0]} for ${this.#name} failed`, { cause: error });
+      throw new Error(`openssl ${command} for ${this.#name} failed`, { cause: error });
     }
   }
 }
