@@ -62,6 +62,11 @@ export class Access {
       : { address, identity, origin };
   }
 
+  /** Whether what clients show is for this edge, and for no upstream to see. */
+  get keepsCredentials(): boolean {
+    return this.#parts.identification.challenges(undefined, undefined).length > 0;
+  }
+
   /**
    * `/v2/`: where clients learn whether, and how, they have to say who they are.
    * @param upstream the one that is meant; throws when there is none such.

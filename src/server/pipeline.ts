@@ -90,6 +90,8 @@ interface GrantedChange {
   ) => Promise<GrantedRepository | undefined>;
   readonly route: RepositoryRoute;
   readonly namespace: string | undefined;
+  /** The client's credentials are for this edge: no upstream sees them. */
+  readonly keepsCredentials: boolean;
   readonly repository: GrantedRepository;
 }
 
@@ -171,7 +173,9 @@ export class Pipeline {
     if (action === 'pull') return await this.#route(route, granted, request, { namespace, trace });
     const readable: GrantedChange['readable'] = async (source, name) =>
       await readableOf(access, caller, { repository: source, name, action: 'pull', object: undefined, host });
-    return await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
+    const { keepsCredentials } = access;
+    const change = { route, namespace, readable, keepsCredentials, repository: granted };
+    return await this.#push(exchange, change, trace);
   }
 
   /** Ping and catalog: of no repository. */
