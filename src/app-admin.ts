@@ -1,10 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
-import { NO_IDENTIFICATION } from './access/identification.ts';
+import { Roles } from './access/roles.ts';
+import { createIdentification, type IdentificationSurroundings } from './app-identification.ts';
 import { ADMIN_OPTIONS, serveAdmin, type AdminParts } from './admin/admin-listener.ts';
 import { OperatorGate, type Operators } from './admin/operators.ts';
 import type { CertificateView } from './admin/state-view.ts';
-import type { AccessSettings } from './app-access.ts';
 import { guardAdmin, type AcceptParts } from './app-connections.ts';
 import { contextsOf, type TlsSettings } from './app-worker.ts';
 import { isLoopback } from './config/addresses.ts';
@@ -13,13 +13,27 @@ import type { Clock } from './lib/clock.ts';
 import { expiriesOf, type ServedCertificates } from './tls/serving/served-certificates.ts';
 
 /** Who may change things over the network, by the settings that the workers have as well. */
-export function createOperators({ auth }: AccessSettings): Operators {
-  return { identifies: auth.mode === 'edge', identification: NO_IDENTIFICATION, isOperator: () => false };
+export function createOperators(
+  { auth, roles }: Pick<Config, 'auth' | 'roles'>,
+  surroundings: IdentificationSurroundings,
+): Operators {
+  const { identification, sources } = createIdentification(auth, surroundings);
+  const known = new Roles(roles, auth.mode);
+  return {
+    identifies: auth.mode === 'edge',
+    identification,
+    isOperator: (caller) => known.isOperator(caller),
+    start: () => {
+      surroundings.events.replaced();
+      sources?.start();
+    },
+    close: () => sources?.close(),
+  };
 }
 
 export interface AdminListenerParts extends Omit<AdminParts, 'namesHere' | 'gate'> {
   readonly clock: Clock;
-  readonly operatorsOf: (settings: AccessSettings) => Operators;
+  readonly operatorsOf: (config: Config) => Operators;
   readonly accept: Omit<AcceptParts, 'limits'>;
 }
 
@@ -43,7 +57,8 @@ export class AdminListener {
     this.#parts = parts;
     this.#config = config;
     this.#operators = parts.operatorsOf(config);
-    if (isLoopback(address) || tls === null) this.#server = createServer(ADMIN_OPTIONS);
+    this.#operators.start();
+    if (isLoopback(address.host) || tls === null) this.#server = createServer(ADMIN_OPTIONS);
     else {
       const { server, renew } = secureServer(tls);
       this.#server = server;
@@ -79,7 +94,9 @@ export class AdminListener {
   reload(config: Config, tls: TlsSettings | null): void {
     const operators = this.#parts.operatorsOf(config);
     if (tls !== null) this.#renew?.(tls);
+    this.#operators.close();
     this.#operators = operators;
+    operators.start();
     this.#config = config;
     this.#load += 1;
     this.#changeGuard(config);
@@ -87,6 +104,7 @@ export class AdminListener {
   }
 
   async close(): Promise<void> {
+    this.#operators.close();
     if (!this.#server.listening) return;
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
@@ -95,7 +113,7 @@ export class AdminListener {
   }
 
   #namesHere(): readonly string[] | undefined {
-    return isLoopback(this.#address) ? this.#config.tls.names : undefined;
+    return isLoopback(this.#address.host) ? this.#config.tls.names : undefined;
   }
 }
 

@@ -4,6 +4,7 @@ import type { Milliseconds } from './lib/brand.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Log } from './observe/log.ts';
 import type { CertificateState } from './tls/describe-certificates.ts';
+import { clientAuthorityWarnings } from './tls/clients/client-authorities.ts';
 import { ensureCertificates } from './tls/ensure-certificates.ts';
 import {
   endingFurther,
@@ -22,7 +23,10 @@ export async function loadCertificates(
   if (config.listen.https === null) return undefined;
   const state = await ensureCertificates({ ...config.tls, hostname: hostname(), clock });
   const served = await readServedCertificates(config.tls, clock);
-  for (const warning of [state.warning, ...endingFurther(served, clock.now()), ...oddFurther(served)])
+  const now = clock.now();
+  const clients = config.auth.mode === 'edge' ? config.auth.edge.clientCertificate : undefined;
+  const ofClients = clients === undefined ? [] : clientAuthorityWarnings(clients, now);
+  for (const warning of [state.warning, ...endingFurther(served, now), ...oddFurther(served), ...ofClients])
     if (warning !== undefined) log.warn(warning);
   if (state.made === 'renewed')
     log.info(

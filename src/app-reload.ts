@@ -35,6 +35,8 @@ export interface ReloaderParts {
   readonly metrics: Pick<KeeperMetrics, 'reloads' | 'configReloaded' | 'certificateExpiry'>;
   readonly log: Log;
   readonly clock: Clock;
+  /** Of the edge's own tokens. */
+  readonly tokenKey: Uint8Array;
 }
 
 /**
@@ -146,7 +148,7 @@ export class Reloader {
     guardFiles(next, this.#parts.log);
     // Tried here, so that no worker fails by it.
     for (const listener of GUARDED_LISTENERS) void new ListenerNetworks(listener, next.access);
-    void createAccess(accessSettings(next));
+    void createAccess(accessSettings(next, this.#parts.tokenKey));
     return await this.#bringIn(next, read);
   }
 

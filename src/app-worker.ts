@@ -1,4 +1,5 @@
-import { createAccess, type AccessSettings } from './app-access.ts';
+import { createAccess, type AccessSettings, type InForce } from './app-access.ts';
+import { identityEvents } from './app-identity-events.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { RateLimits } from './access/limits/rate-limits.ts';
 import { ListenerNetworks } from './access/listener-networks.ts';
@@ -19,7 +20,7 @@ import { clientOf } from './server/connections/client-of.ts';
 import type { ConnectionLimits, Connections } from './server/connections/connections.ts';
 import { shareOf } from './server/connections/share.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
-import { Pipeline, type InForce } from './server/pipeline.ts';
+import { Pipeline } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
 import { Pushes } from './server/pushes.ts';
 import { ReadBudget } from './lib/read-budget.ts';
@@ -58,6 +59,8 @@ export interface PushSettings {
 export interface TlsSettings extends NamedPair {
   readonly further: readonly NamedPair[];
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  /** Set where clients may show certificates. */
+  readonly clients?: { readonly ca: string; readonly crl?: string };
   /** Base64: 48 octets, the same in all workers, so that a client's session goes on in whichever it reaches. */
   readonly ticketKeys: string;
 }
@@ -83,6 +86,7 @@ export class EdgeWorker {
   #inForce: InForce;
   /** What callers have used outlives a reload. */
   readonly #limits: RateLimits;
+  readonly #createAccess: (guard: AccessSettings) => InForce;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -99,7 +103,6 @@ export class EdgeWorker {
       tell: (usage) => keeper.used(usage),
       queued: (limit) => this.#metrics.limits.queued.inc({ limit }),
     });
-    this.#inForce = createAccess(settings.guard, this.#limits);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -118,6 +121,10 @@ export class EdgeWorker {
     });
     this.#settings = settings;
     this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
+    const events = identityEvents(this.#metrics.registry, log);
+    this.#createAccess = (guard) => createAccess(guard, { limits: this.#limits, events });
+    this.#inForce = this.#createAccess(settings.guard);
+    this.#inForce.start();
     this.#audit = settings.audit
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
@@ -156,6 +163,7 @@ export class EdgeWorker {
       connections: this.#connections,
       clock: systemClock,
       pushes: this.#pushTargets.size > 0,
+      admits: (certificate) => this.#inForce.admits(certificate),
     };
   }
 
@@ -190,10 +198,12 @@ export class EdgeWorker {
   reload(settings: WorkerSettings): void {
     const { https, guard, upstreams, logLevel } = settings;
     const contexts = https === null ? undefined : contextsOf(https);
-    const inForce = createAccess(guard, this.#limits);
+    const inForce = this.#createAccess(guard);
     for (const networks of Object.values(this.#networks)) networks.change(guard.access);
     this.#connections.change(connectionLimits(settings));
+    this.#inForce.close();
     this.#inForce = inForce;
+    inForce.start();
     this.#limits.change(guard.limits);
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);
     this.#rules.replace(upstreams);
@@ -213,6 +223,7 @@ export class EdgeWorker {
     }, DRAIN_GRACE);
     await Promise.all(listeners.map((listener) => listener.drain()));
     clearTimeout(cut);
+    this.#inForce.close();
     for (const { agent } of this.#pushTargets.values()) agent.destroy();
     this.#cache.close();
     this.#audit?.flush();
@@ -234,8 +245,16 @@ function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<strin
 }
 
 /** @throws what OpenSSL says of a certificate or key. */
-export function contextsOf({ further, ticketKeys, ...settings }: TlsSettings): ServerContexts {
-  return new ServerContexts({ ...settings, ticketKeys: Buffer.from(ticketKeys, 'base64') }, further);
+export function contextsOf({ further, ticketKeys, clients, ...settings }: TlsSettings): ServerContexts {
+  return new ServerContexts(
+    {
+      ...settings,
+      ticketKeys: Buffer.from(ticketKeys, 'base64'),
+      // There are other ways to say who one is.
+      ...(clients && { clients: { ...clients, required: false } }),
+    },
+    further,
+  );
 }
 
 /** What a worker process of a cluster does from start to end. */

@@ -6,6 +6,7 @@ import type { ReloadControl, ReloadReport } from './admin/control-protocol.ts';
 import { listenControl } from './admin/control-server.ts';
 import { accessSettings } from './app-access.ts';
 import { AdminListener, certificateViews, createOperators } from './app-admin.ts';
+import { identityEvents } from './app-identity-events.ts';
 import { openAudit } from './app-audit.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { loadCertificates } from './app-certificates.ts';
@@ -19,6 +20,7 @@ import { officialNamespaceOf } from './config/upstreams.ts';
 import { systemClock } from './lib/clock.ts';
 import { createLog, type Log } from './observe/log.ts';
 import { exposition, type MetricsSnapshot } from './observe/metrics.ts';
+import { deriveTokenKey } from './access/edge/token-key.ts';
 import { startFailure } from './start-error.ts';
 import { StoreLayout } from './store/layout.ts';
 import { readSealingKey } from './store/sealing-key.ts';
@@ -88,13 +90,16 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
     undo.push(() => keeper.stop());
     keeper.audit = await step(`audit.to ${config.audit.to}`, () => openAudit(config.audit, metrics, log));
     const pushes = await pushSettings(config);
-    const settings = workerSettings(config, pushes, certificates?.served);
+    const { secret } = config.redis ?? {};
+    const tokenKey = deriveTokenKey(secret ?? (await sealingKeyOf(config)));
+    const kept = { pushes, tokenKey };
+    const settings = workerSettings(config, kept, certificates?.served);
     const workers: Workforce =
       config.workers === 1
         ? new OwnWorker(keeper, settings)
         : new WorkerProcesses(keeper, settings, config.workers, log);
     running.workforce = workers;
-    const admin = createAdmin(config, settings.https, { keeper, workers, edge, log });
+    const admin = createAdmin(config, settings.https, { keeper, workers, edge, log, tokenKey });
     const adminAddress = await listenAdmin(admin, config.listen.admin);
     undo.push(async () => await admin?.close());
     undo.push(() => workers.drain());
@@ -104,7 +109,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       served: certificates?.served,
       reread,
       apply: async (next, served) => {
-        const renewed = workerSettings(next, pushes, served);
+        const renewed = workerSettings(next, kept, served);
         await workers.reload(renewed);
         admin?.reload(next, renewed.https);
         keeper.reload(next);
@@ -112,6 +117,7 @@ export async function startEdge(config: Config, reread: () => Config): Promise<E
       metrics,
       log,
       clock: systemClock,
+      tokenKey,
     });
     const reloads = reloadControl(reloader, keeper, log);
     running.reloads = reloads;
@@ -154,20 +160,29 @@ function commanded(running: Running): Commanded {
   };
 }
 
+interface AdminSurroundings {
+  readonly keeper: EdgeKeeper;
+  readonly workers: Workforce;
+  readonly edge: Commanded;
+  readonly log: Log;
+  readonly tokenKey: Uint8Array;
+}
+
 function createAdmin(
   config: Config,
   tls: WorkerSettings['https'],
-  { keeper, workers, edge, log }: { keeper: EdgeKeeper; workers: Workforce; edge: Commanded; log: Log },
+  { keeper, workers, edge, log, tokenKey }: AdminSurroundings,
 ): AdminListener | undefined {
   const { admin } = config.listen;
   if (admin === null) return undefined;
   const outbox = new AuditOutbox(systemClock, (entries) => keeper.audit?.add(entries));
+  const events = identityEvents(keeper.metrics.registry, log);
   return new AdminListener(admin, config, tls, {
     ready: () => edge.view.health().ready,
     exposition: async () => await exposition([await keeper.metrics.snapshot(), ...(await workers.collect())]),
     edge,
     clock: systemClock,
-    operatorsOf: createOperators,
+    operatorsOf: (now) => createOperators(now, { clock: systemClock, tokenKey, events }),
     acted: (action, reason, facts) => keeper.audit?.act(action, reason, facts),
     accept: {
       registry: keeper.metrics.registry,
@@ -277,10 +292,11 @@ class WorkerProcesses implements Workforce {
 /** New ticket keys with each call: what was sealed under the old ones is not taken any more. */
 function workerSettings(
   config: Config,
-  pushes: WorkerSettings['pushes'],
+  { pushes, tokenKey }: { readonly pushes: WorkerSettings['pushes']; readonly tokenKey: Uint8Array },
   served: ServedCertificates | undefined,
 ): WorkerSettings {
-  const { listen, tls } = config;
+  const { listen, tls, auth } = config;
+  const clients = auth.mode === 'edge' ? auth.edge.clientCertificate : undefined;
   return {
     http: listen.http,
     https:
@@ -292,6 +308,7 @@ function workerSettings(
             further: served.further.map(namedPair),
             minVersion: tls.minVersion,
             ticketKeys: randomBytes(48).toString('base64'),
+            ...(clients && { clients }),
           },
     storagePath: config.storage.path,
     upstreams: config.upstreams.map(({ name, hosts, default: isDefault, urls, freshness, catalog }) => ({
@@ -303,7 +320,7 @@ function workerSettings(
       catalog: catalog === true,
     })),
     pushes,
-    guard: accessSettings(config),
+    guard: accessSettings(config, tokenKey),
     logLevel: config.log.level,
     workers: config.workers,
     audit: config.audit.to !== null,
@@ -312,8 +329,7 @@ function workerSettings(
 
 /** The key is derived, so that it is the same after a restart: an upload may outlast one. */
 async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
-  const { sealingKey } = new StoreLayout(config.storage.path);
-  const key = await step(`storage.path ${config.storage.path}`, () => readSealingKey(sealingKey));
+  const key = await sealingKeyOf(config);
   return {
     // The first URL alone: an upload lives on one host, and half of it is of no use on another.
     upstreams: config.upstreams.flatMap(({ name, push, urls: [url], ca }) =>
@@ -321,6 +337,11 @@ async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
     ),
     sessionKey: new Uint8Array(hkdfSync('sha256', key, '', 'upload locations', 32)),
   };
+}
+
+function sealingKeyOf({ storage }: Config): Promise<Uint8Array> {
+  const { sealingKey } = new StoreLayout(storage.path);
+  return step(`storage.path ${storage.path}`, () => readSealingKey(sealingKey));
 }
 
 async function listenAdmin(

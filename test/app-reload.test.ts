@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { deriveTokenKey } from '../src/access/edge/token-key.ts';
 import { Reloader } from '../src/app-reload.ts';
 import { loadCertificates } from '../src/app-certificates.ts';
 import type { Config } from '../src/config/config.ts';
@@ -51,6 +52,7 @@ async function reloading(t: Test, settings: { yaml?: string } = {}) {
     metrics,
     log,
     clock,
+    tokenKey: deriveTokenKey('not-a-secret'),
   });
   t.teardown(() => reloader.stop());
   const value = async (name: string, label?: string): Promise<number | undefined> => {

@@ -6,6 +6,7 @@ import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { callerKey } from './caller-key.ts';
 import type { Caller, Evidence } from './caller.ts';
+import { CATALOG, isInScope } from './edge/token-scope.ts';
 import type { Identification } from './identification.ts';
 import { Denied, Unauthorized } from './refusals.ts';
 import type { Action, Roles } from './roles.ts';
@@ -54,12 +55,17 @@ export class Access {
   /** Not a promise where none is needed. @throws as {@link Identification.identify} */
   identify(evidence: Evidence): Caller | Promise<Caller> {
     const { identification, verdicts } = this.#parts;
-    const { address, authorization } = evidence;
-    if (verdicts !== undefined) return { address, identity: undefined, authorization };
+    const { address, authorization, origin } = evidence;
+    if (verdicts !== undefined) return { address, identity: undefined, authorization, origin };
     const identity = identification.identify(evidence);
     return identity instanceof Promise
-      ? identity.then((known) => ({ address, identity: known }))
-      : { address, identity };
+      ? identity.then((known) => ({ address, identity: known, origin }))
+      : { address, identity, origin };
+  }
+
+  /** Whether what clients show is for this edge, and for no upstream to see. */
+  get keepsCredentials(): boolean {
+    return this.#parts.identification.challenges(undefined, undefined).length > 0;
   }
 
   /**
@@ -67,10 +73,10 @@ export class Access {
    * @param upstream the one that is meant; throws when there is none such.
    * @throws {Unauthorized} for a caller who may do nothing as nobody.
    */
-  ping(caller: Caller, host: string | undefined, upstream: () => string): Promise<void> | undefined {
+  ping(caller: Caller, upstream: () => string): Promise<void> | undefined {
     const { identification, roles, verdicts } = this.#parts;
     if (verdicts !== undefined) return verdicts.ping(caller, upstream());
-    const challenges = identification.challenges(undefined, host);
+    const challenges = identification.challenges(undefined, caller.origin);
     if (challenges.length === 0 || caller.identity !== undefined) return undefined;
     if (roles.anything(caller)) return undefined;
     throw new Unauthorized('say who you are', challenges);
@@ -90,8 +96,19 @@ export class Access {
 
   /** A list shows what its reader could also ask for by name, and nothing else. */
   isVisible(caller: Caller, repository: RepositoryRef, name: RepositoryName): boolean {
+    return this.permits(inCatalog(caller), {
+      repository,
+      name,
+      action: 'pull',
+      object: undefined,
+      host: undefined,
+    });
+  }
+
+  /** Whether the caller may, as far as this edge has a say. */
+  permits(caller: Caller, wanted: Wanted): boolean {
     try {
-      this.#judge(caller, { repository, name, action: 'pull', object: undefined, host: undefined });
+      this.#judge(caller, wanted);
       return true;
     } catch (error) {
       if (error instanceof RegistryError) return false;
@@ -115,17 +132,25 @@ export class Access {
     };
   }
 
-  /** What lets the caller do it. */
-  #judge(caller: Caller, { repository, name, action, host }: Wanted): string {
+  /**
+   * What lets the caller do it. A token does not widen what the roles allow its holder by now, and they do not widen what it was
+   * given for.
+   */
+  #judge(caller: Caller, { repository, name, action }: Wanted): string {
     const { identification, roles, forbiddenNames } = this.#parts;
+    const { identity, origin } = caller;
     const granting = roles.granting(caller, repository, action);
-    if (granting === undefined && caller.identity === undefined) {
-      const challenges = identification.challenges({ name, action }, host);
+    if (granting === undefined && identity === undefined) {
+      const challenges = identification.challenges({ name, action }, origin);
       if (challenges.length > 0) throw new Unauthorized('say who you are', challenges);
     }
     // After the challenge: which words are forbidden is not for strangers to find out.
     if (forbiddenNames.some((word) => repository.name.includes(word))) throw new Denied(FORBIDDEN_NAME, true);
-    if (granting !== undefined) return granting;
+    if (granting !== undefined) {
+      if (identity?.scopes === undefined || isInScope(identity.scopes, name, action)) return granting;
+      const challenges = identification.challenges({ name, action }, origin, true);
+      throw new Unauthorized('the token was not given for this', challenges);
+    }
     const hidden = action === 'pull' || roles.granting(caller, repository, 'pull') === undefined;
     throw new Denied('no role allows it', hidden);
   }
@@ -133,6 +158,13 @@ export class Access {
 
 /** For the record: the caller is told that there is no such repository. */
 const FORBIDDEN_NAME = 'forbidden name';
+
+/** A token for the catalog is for all that its holder may see there. */
+function inCatalog(caller: Caller): Caller {
+  if (caller.identity?.scopes === undefined) return caller;
+  const { scopes, ...identity } = caller.identity;
+  return isInScope(scopes, CATALOG, '*') ? { ...caller, identity } : caller;
+}
 
 function grant(caller: Caller, { upstream, name }: RepositoryRef, by: string): GrantedRepository {
   const { authorization } = caller;

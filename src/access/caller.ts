@@ -1,3 +1,5 @@
+import type { RepositoryName } from '../oci/repository-name.ts';
+
 /** What of a request says who asks. Never logged: it holds secrets. */
 export interface Evidence {
   /** Canonical address of the client. */
@@ -6,6 +8,15 @@ export interface Evidence {
   readonly authorization: string | undefined;
   /** The DER of a client certificate that the TLS layer has verified against the configured CA. */
   readonly certificate: Uint8Array | undefined;
+  /** What the request is for, and where it was sent (`https://HOST`), for a challenge; undefined where that is not known. */
+  readonly wanted?: WantedScope | undefined;
+  readonly origin?: string | undefined;
+}
+
+/** What a challenge says is wanted: the name of the request's path, and the action. */
+export interface WantedScope {
+  readonly name: RepositoryName;
+  readonly action: 'pull' | 'push' | 'delete';
 }
 
 /** Who asks. */
@@ -13,6 +24,8 @@ export interface Caller {
   readonly address: string;
   /** Undefined where only the network is known. */
   readonly identity: Identity | undefined;
+  /** Where their client sent the request: `https://HOST`. */
+  readonly origin?: string | undefined;
   /** With `auth.mode: upstream`: what the client shows, for the upstream to judge. A secret. */
   readonly authorization?: string | undefined;
 }

@@ -1,11 +1,4 @@
-import type { RepositoryName } from '../oci/repository-name.ts';
-import type { Evidence, Identity } from './caller.ts';
-
-/** What a challenge says is wanted: the name of the request's path, and the action. Undefined for `/v2/`. */
-export interface WantedScope {
-  readonly name: RepositoryName;
-  readonly action: 'pull' | 'push' | 'delete';
-}
+import type { Evidence, Identity, WantedScope } from './caller.ts';
 
 /** How callers are known, by `auth.mode`. */
 export interface Identification {
@@ -16,10 +9,14 @@ export interface Identification {
    * answer: then nobody new gets in.
    */
   identify(evidence: Evidence): Identity | undefined | Promise<Identity | undefined>;
-  /** For who showed nothing, or not enough. Empty: no identity is asked for here. */
+  /**
+   * For who showed nothing, or not enough. Empty: no identity is asked for here.
+   * @param wanted undefined for `/v2/`
+   * @param origin where the request was sent: `https://HOST`
+   */
   challenges(
     wanted: WantedScope | undefined,
-    host: string | undefined,
+    origin: string | undefined,
     insufficient?: boolean,
   ): readonly string[];
 }

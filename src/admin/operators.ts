@@ -16,6 +16,10 @@ export interface Operators {
   readonly identifies: boolean;
   readonly identification: Identification;
   readonly isOperator: (caller: Caller) => boolean;
+  /** They are asked from here on. */
+  start(): void;
+  /** Others are. */
+  close(): void;
 }
 
 /** Requests of one address that only an operator may make, whoever makes them. */

@@ -1,5 +1,6 @@
 /**
  * - `pull`, `list`, `push`, `delete`, `ping`: what a request was for; `none` when that could not be told.
+ * - `login`: a token of the edge's own was asked for.
  * - `connect`: a TCP connection that the address rules turned away.
  * - `cache.…`, `warm`, `reload`: what an operator did, or somebody was refused to do.
  * - `admin`: a look at what only operators may see.
@@ -11,6 +12,7 @@ export type AuditAction =
   | 'push'
   | 'delete'
   | 'ping'
+  | 'login'
   | 'none'
   | 'connect'
   | OperatorAct

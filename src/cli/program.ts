@@ -9,6 +9,7 @@ import { CertificateError } from '../tls/certificate-error.ts';
 import { access, ACTIONS, type WhoOptions } from './access.ts';
 import { auditVerify } from './audit.ts';
 import { cacheList, cachePurge, cacheStats } from './cache.ts';
+import { certsClient, type ClientOptions } from './certificates/client.ts';
 import { certsInit, certsShow } from './certificates/init-and-show.ts';
 import { certsRotate, type RotateOptions } from './certificates/rotate.ts';
 import { check } from './check.ts';
@@ -141,6 +142,13 @@ function addCertsCommands(certs: Command): void {
     .option('--ca', 'replace the local CA as well: clients have to be given the new one')
     .option('--prepare', 'with --ca: only make the next CA, to be given to clients beforehand')
     .action((options: RotateOptions) => certsRotate(options));
+  certs
+    .command('client <name>')
+    .description('make a certificate by which a client tells the edge who it is, with the local CA')
+    .addOption(config)
+    .option('--out <dir>', 'the folder for client.cert and client.key')
+    .option('--days <n>', 'how long it is valid; a year by default')
+    .action((name: string, options: ClientOptions) => certsClient(name, options));
   certs
     .command('show')
     .description('names, validity and fingerprints of the certificates')

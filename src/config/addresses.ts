@@ -66,7 +66,7 @@ export function parseNetwork(text: string): string | undefined {
 }
 
 /** Only what cannot be anything else: a name that leads to loopback today may lead elsewhere tomorrow. */
-export function isLoopback({ host }: ListenAddress): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 

@@ -4,10 +4,12 @@ import { parseDigest } from '../oci/digest.ts';
 import type { Route } from '../registry/route.ts';
 
 export interface Audited {
-  readonly route: Route['kind'] | 'none';
+  readonly route: Route['kind'] | 'token' | 'none';
   readonly method: string | undefined;
   readonly address: string;
   readonly user?: string | undefined;
+  /** How they are known. */
+  readonly by?: string | undefined;
   /** What let the caller in. */
   readonly granted?: string | undefined;
   /** Why the caller was refused; they may have been told that it is not there. */
@@ -44,6 +46,7 @@ const ACTIONS: Readonly<Record<Audited['route'], AuditAction>> = {
   referrers: 'list',
   catalog: 'list',
   upload: 'push',
+  token: 'login',
   none: 'none',
 };
 
@@ -69,12 +72,13 @@ export function auditEntryOf(audited: Audited): Omit<AuditEntry, 'timestamp'> | 
 }
 
 /** What became of it as well, where that is an error: `network; MANIFEST_UNKNOWN`. */
-function letInBy({ granted, user, error }: Audited): string {
-  const by = granted ?? (user === undefined ? 'network' : 'identity');
+function letInBy({ granted, by: known = 'network', error }: Audited): string {
+  const by = granted ?? known;
   return error === undefined ? by : `${by}; ${error}`;
 }
 
 function actionOf({ route, method }: Audited): AuditAction {
+  if (route === 'token') return ACTIONS.token;
   if (method === 'DELETE' && route !== 'upload') return 'delete';
   if (method === 'PUT' || method === 'POST' || method === 'PATCH') return 'push';
   return ACTIONS[route];

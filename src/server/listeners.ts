@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomUUID, type X509Certificate } from 'node:crypto';
 import {
   createServer,
   STATUS_CODES,
@@ -13,6 +13,7 @@ import type { ListenerNetworks } from '../access/listener-networks.ts';
 import { seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { ServerContexts } from '../tls/serving/server-contexts.ts';
+import { guardCertificates } from './certificate-guard.ts';
 import { guardConnections } from './connections/connection-guard.ts';
 import type { Connections } from './connections/connections.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -30,6 +31,8 @@ export interface ListenerParts {
   readonly clock: Clock;
   /** Whether bodies may be long: see `body-pace.ts` for what holds then in place of `requestTimeout`. */
   readonly pushes: boolean;
+  /** Whether a client certificate is let in by what is in force now. */
+  readonly admits: (certificate: X509Certificate) => boolean;
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -58,7 +61,7 @@ export interface Listener {
   readonly address: Address;
   /** For the handshakes from here on; open connections keep what they have. TLS only. */
   readonly renew?: (contexts: ServerContexts) => void;
-  /** Closes the open connections that the address rules, having changed, do not admit any more. */
+  /** Closes the open connections that the rules on addresses and client certificates, having changed, do not admit any more. */
   enforce(): void;
   /** Takes no more connections and ends the idle ones; resolves when the last is gone. */
   drain(): Promise<void>;
@@ -83,16 +86,24 @@ export async function listenSecure(
     handshakeTimeout: HANDSHAKE_TIMEOUT,
     SNICallback: (servername, done) => done(null, served.contextFor(servername)),
   });
+  const closeUnadmitted = guardCertificates(server, parts.admits);
   const listener = await listen(server, address, parts);
   const renew = (renewed: ServerContexts): void => {
     // All options, since what is not given again is forgotten.
     server.setSecureContext(renewed.options);
+    // The one option that is the server's and not the context's: Node reads it in each handshake.
+    const { requestCert = false, rejectUnauthorized = true } = renewed.options;
+    Object.assign(server, { requestCert, rejectUnauthorized });
     served = renewed;
+  };
+  const enforce = (): void => {
+    listener.enforce();
+    closeUnadmitted();
   };
   // In a cluster, listening brings the ticket keys of the first worker that ever listened there: those of before a reload
   // in a worker that comes after it.
   renew(contexts);
-  return { ...listener, renew };
+  return { ...listener, enforce, renew };
 }
 
 function httpOptions({ pushes }: ListenerParts): ServerOptions {

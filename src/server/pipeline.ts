@@ -37,11 +37,14 @@ import {
 } from './request-access.ts';
 import { RefusedRequests } from './refused-requests.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
+import { answerTokenRequest, isTokenRequest, type TokenService } from './token-route.ts';
 
 /** What a reload replaces. */
 export interface InForce {
   readonly access: Access;
   readonly limits: RequestLimits;
+  /** Absent where the edge gives no tokens. */
+  readonly tokens?: TokenService | undefined;
 }
 
 export interface PipelineParts {
@@ -62,7 +65,7 @@ export interface PipelineParts {
 /** What the access line tells; filled in as far as the request comes. */
 interface Trace extends AccessTrace {
   readonly requestId: string;
-  route: Route['kind'] | 'none';
+  route: Route['kind'] | 'token' | 'none';
   upstream?: string;
   repository?: string;
   reference?: string | undefined;
@@ -97,6 +100,8 @@ interface GrantedChange {
   ) => Promise<GrantedRepository | undefined>;
   readonly route: RepositoryRoute;
   readonly namespace: string | undefined;
+  /** The client's credentials are for this edge: no upstream sees them. */
+  readonly keepsCredentials: boolean;
   readonly repository: GrantedRepository;
 }
 
@@ -152,14 +157,18 @@ export class Pipeline {
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
     const { request, response } = exchange;
     if (trace.denied !== undefined) throw new Denied('this client is not let in', false);
-    const { access, limits } = this.#parts.inForce();
+    const { access, limits, tokens } = this.#parts.inForce();
     const gone = (): AbortSignal => hungUp(response);
     const queued = limits.arrive(trace.address, gone);
     if (queued !== undefined) await queued;
     checkRequest(request);
+    if (tokens !== undefined && isTokenRequest(request)) {
+      trace.route = 'token';
+      return await answerTokenRequest(request, trace, { ...this.#parts, access, limits, tokens });
+    }
     const { route, namespace } = parseTarget(request.url ?? '');
     trace.route = route.kind;
-    const caller = await identifyCaller(access, request, trace);
+    const caller = await identifyCaller(access, request, trace, route);
     const turn = limits.admit(caller, gone);
     if (turn !== undefined) await turn;
     const method = request.method ?? '';
@@ -181,7 +190,9 @@ export class Pipeline {
       const mounted = { repository: source, name, action: 'pull', object: undefined, host } as const;
       return await readableOf(access, caller, mounted, (reason) => this.#mountRefused(source, trace, reason));
     };
-    return await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
+    const { keepsCredentials } = access;
+    const change = { route, namespace, readable, keepsCredentials, repository: granted };
+    return await this.#push(exchange, change, trace);
   }
 
   /** Ping and catalog: of no repository. */
@@ -193,7 +204,7 @@ export class Pipeline {
     const { host } = request.headers;
     const head = request.method === 'HEAD';
     const { upstreams } = this.#parts;
-    const judged = access.ping(caller, host, () => upstreamOf(upstreams, { namespace, host }).name);
+    const judged = access.ping(caller, () => upstreamOf(upstreams, { namespace, host }).name);
     if (judged !== undefined) await judged;
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);

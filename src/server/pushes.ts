@@ -33,6 +33,8 @@ export interface GrantedPush {
   ) => Promise<GrantedRepository | undefined>;
   readonly route: PushRoute;
   readonly namespace: string | undefined;
+  /** The client's credentials are for this edge: the upstream is not to see them. */
+  readonly keepsCredentials: boolean;
   readonly repository: GrantedRepository;
   readonly received: (bytes: number) => void;
 }
@@ -59,9 +61,12 @@ export class Pushes {
   async answer(push: GrantedPush): Promise<Answer> {
     const { cache, metrics } = this.#parts;
     const { request, response, target } = push;
-    const { headers, method = '' } = request;
+    const { method = '' } = request;
+    const { authorization, ...others } = request.headers;
+    const own = authorization !== undefined && !push.keepsCredentials;
+    const headers = own ? { ...others, authorization } : others;
     try {
-      return await answerPush(
+      const answer = await answerPush(
         { ...push, upstream: target, method, headers },
         {
           readable: (name) => this.#readable(push, headers.host, name),
@@ -78,6 +83,13 @@ export class Pushes {
           changed: (notice) => cache.pushed(notice),
         },
       );
+      // Its challenge would have the client show another's token service what it has for this edge.
+      if (push.keepsCredentials && answer.status === 401)
+        throw new RegistryError(
+          'DENIED',
+          'the upstream asks for credentials, and this edge has none for pushes',
+        );
+      return answer;
     } catch (error) {
       if (error instanceof ClientGone) return CLIENT_GONE;
       this.#tell(target, error);

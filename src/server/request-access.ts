@@ -2,19 +2,22 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Access, Wanted } from '../access/authorize.ts';
-import type { Caller } from '../access/caller.ts';
+import type { Caller, Evidence, Identity } from '../access/caller.ts';
+import { originOf } from '../access/edge/challenges.ts';
 import { Denied } from '../access/refusals.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
-import type { RepositoryRoute } from '../registry/route.ts';
+import { actionOf } from '../registry/actions.ts';
+import type { RepositoryRoute, Route } from '../registry/route.ts';
 
 /** What access adds to what is told of a request. */
 export interface AccessTrace {
   readonly address: string;
-  /** Of a caller who is known by name. */
+  /** Of a caller who is known by name, and how. */
   user?: string;
+  by?: Identity['by'];
   /** What let the caller in. */
   granted?: string;
   /** Why the caller was refused; they may have been told that it is not there. */
@@ -26,12 +29,36 @@ export async function identifyCaller(
   access: Access,
   request: IncomingMessage,
   trace: AccessTrace,
+  route: Route,
 ): Promise<Caller> {
-  const { authorization } = request.headers;
-  const certificate = clientCertificate(request.socket);
-  const identified = access.identify({ address: trace.address, authorization, certificate });
+  const named = 'name' in route ? route : undefined;
+  const action = actionOf(route, request.method ?? '') ?? 'pull';
+  return await identify(access, trace, {
+    ...evidenceOf(request, trace),
+    wanted: named && { name: named.name, action },
+  });
+}
+
+/** What a request shows of who sent it. */
+export function evidenceOf(request: IncomingMessage, { address }: AccessTrace): Evidence {
+  const { socket, headers } = request;
+  return {
+    address,
+    authorization: headers.authorization,
+    certificate: clientCertificate(socket),
+    origin: originOf(socket instanceof TLSSocket, headers.host),
+  };
+}
+
+/** @throws as {@link Access.identify} */
+export async function identify(access: Access, trace: AccessTrace, evidence: Evidence): Promise<Caller> {
+  const identified = access.identify(evidence);
   const caller = identified instanceof Promise ? await identified : identified;
-  if (caller.identity !== undefined) trace.user = caller.identity.user;
+  const { identity } = caller;
+  if (identity !== undefined) {
+    trace.user = identity.user;
+    trace.by = identity.by;
+  }
   return caller;
 }
 

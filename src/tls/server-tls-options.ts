@@ -1,5 +1,6 @@
 import { constants } from 'node:crypto';
 import type { TlsOptions } from 'node:tls';
+import { revocationListsOf } from './clients/revocation-lists.ts';
 
 /** AEAD with ephemeral keys only. AES-128 first: every machine of the last ten years has it in hardware. */
 const CIPHERS = [
@@ -52,7 +53,8 @@ export function serverTlsOptions(settings: ServerTlsSettings): ServerTlsOptions 
   return {
     ...options,
     ca: clients.ca,
-    ...(clients.crl === undefined ? {} : { crl: clients.crl }),
+    // Each of them: OpenSSL reads the first of a text only.
+    ...(clients.crl === undefined ? {} : { crl: [...revocationListsOf(clients.crl)] }),
     requestCert: true,
     rejectUnauthorized: clients.required,
     // A resumed session is not checked against the CRL again (CVE-2025-23419 was this), so there are none.

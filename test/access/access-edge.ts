@@ -128,7 +128,7 @@ export async function startAccessEdge(t: Test, options: AccessEdgeOptions = {}):
   });
   const listener = await listenPlain(
     { host: '127.0.0.1', port: 0 },
-    { pipeline, networks, connections, clock: systemClock, pushes },
+    { pipeline, networks, connections, clock: systemClock, pushes, admits: () => false },
   );
   t.teardown(async () => {
     listener.destroy();

@@ -55,6 +55,8 @@ export const OPERATORS: Operators = {
   identifies: true,
   identification: IDENTIFICATION,
   isOperator: ({ identity }) => identity?.user === 'ada',
+  start: () => undefined,
+  close: () => undefined,
 };
 
 export interface Act extends ActFacts {

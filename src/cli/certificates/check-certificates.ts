@@ -1,6 +1,7 @@
 import type { Config } from '../../config/config.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { CertificateError } from '../../tls/certificate-error.ts';
+import { clientAuthoritiesText, clientAuthorityWarnings } from '../../tls/clients/client-authorities.ts';
 import { readPair } from '../../tls/certificate-files.ts';
 import {
   describeCertificates,
@@ -14,8 +15,9 @@ export type Report = (verdict: 'ok' | 'warn' | 'fail', what: string, text: strin
 const EXPIRY_WARNING_DAYS = 30;
 
 /** Every pair as a start would read it, and when each certificate ends, the local CA's too. */
-export async function checkCertificates({ tls, listen }: Config, report: Report): Promise<void> {
+export async function checkCertificates({ tls, listen, auth }: Config, report: Report): Promise<void> {
   if (listen.https === null) return;
+  checkClientAuthorities(auth, report);
   try {
     if (tls.certificates.length === 0 && (await readPair(tls)) === undefined)
       return report('ok', 'tls', 'no certificate yet: it is made on first start');
@@ -31,6 +33,15 @@ export async function checkCertificates({ tls, listen }: Config, report: Report)
     if (!(error instanceof CertificateError)) throw error;
     report('fail', 'tls', error.message);
   }
+}
+
+function checkClientAuthorities(auth: Config['auth'], report: Report): void {
+  const clients = auth.mode === 'edge' ? auth.edge.clientCertificate : undefined;
+  if (clients === undefined) return;
+  const now = systemClock.now();
+  const warnings = clientAuthorityWarnings(clients, now);
+  for (const warning of warnings) report('warn', 'client certificates', warning);
+  if (warnings.length === 0) report('ok', 'client certificates', clientAuthoritiesText(clients, now));
 }
 
 const ADVICE = {

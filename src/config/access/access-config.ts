@@ -72,6 +72,8 @@ export interface ClientCertificateConfig {
 export interface TokenServiceConfig {
   readonly enabled: boolean;
   readonly ttl: Milliseconds;
+  /** The URL of the token service as clients reach it. Absent: where they reach the edge. */
+  readonly realm?: string;
 }
 
 export interface LdapConfig {

@@ -8,7 +8,7 @@ export function adminProblems({
   auth,
   roles,
 }: Pick<Config, 'listen' | 'auth' | 'roles'>): Problem[] {
-  if (admin === null || isLoopback(admin)) return [];
+  if (admin === null || isLoopback(admin.host)) return [];
   const problem = (missing: string): Problem[] => [
     {
       key: 'listen.admin',
@@ -30,5 +30,5 @@ export function adminProblems({
 
 /** Whether it speaks TLS: on another address than loopback, with the certificates of the TLS listener. */
 export function adminSpeaksTls({ admin, https }: ListenConfig): boolean {
-  return admin !== null && !isLoopback(admin) && https !== null;
+  return admin !== null && !isLoopback(admin.host) && https !== null;
 }

@@ -2,12 +2,11 @@ import { Registry } from 'prom-client';
 import t from 'tap';
 import { createSources } from '../../../src/access/directory/create-sources.ts';
 import { SourceUnavailable } from '../../../src/access/sources.ts';
-import { sourceEvents } from '../../../src/app-sources.ts';
+import { identityEvents } from '../../../src/app-identity-events.ts';
 import type { EdgeAuthConfig } from '../../../src/config/access/access-config.ts';
 import { ms } from '../../../src/lib/brand.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { createLog } from '../../../src/observe/log.ts';
-import { SourceMetrics } from '../../../src/observe/source-metrics.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startOidcIssuer, type OidcIssuer } from '../../support/oidc-issuer.ts';
 import { missing } from '../../support/parts.ts';
@@ -74,13 +73,11 @@ void t.test('what is wrong is told before anybody comes', { skip: missing('slapd
   await using slapd = await startSlapd();
   await using issuer = await startOidcIssuer(() => Date.now());
   await issuer.stop();
-  const metrics = new SourceMetrics();
   const registry = new Registry();
-  metrics.registerIn(registry);
   const sources = createSources(
     configOf(issuer, slapd),
     systemClock,
-    sourceEvents(metrics, createLog('silent', 'test')),
+    identityEvents(registry, createLog('silent', 'test')),
   );
   t.teardown(() => sources.close());
   sources.start();
