@@ -14,6 +14,7 @@ const PARTS = {
   'redis-server': { package: 'redis-server', version: ['--version'] },
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
+  testssl: { package: 'testssl.sh', version: ['--version'] },
   strace: { package: 'strace', version: ['-V'] },
   promtool: { package: 'prometheus', version: ['--version'] },
   'systemd-analyze': { package: 'systemd', version: ['--version'] },
