@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import { startCentral } from '../support/central.ts';
 import { get } from '../support/clients.ts';
 import { startEdge } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
 import { createImage } from '../support/images.ts';
 
 const central = await startCentral();
@@ -81,6 +82,8 @@ await t.test('and when the upstream denies the repository, or is away', async (t
     fault.remove();
   }
   await central.stop();
+  const away = async (): Promise<string> => await shapeOf('GET', 'never/asked/manifests/', 'v1');
+  await eventually(async () => (await away()).includes('is not asked at the moment'));
   // One that nobody has asked for: what was asked for is remembered as absent, whoever holds it.
   await looksAbsent(t, 'never/asked');
   t.equal(

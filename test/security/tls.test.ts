@@ -48,7 +48,8 @@ void t.test('testssl.sh finds nothing to complain of', { skip: missing('testssl'
   const findings = JSON.parse(await readFile(report, 'utf8')) as Finding[];
   const ids = new Set(findings.map(({ id }) => id));
   const absent = MUST_HAVE_RUN.filter((id) => !ids.has(id));
-  t.same(absent, [], `the scan came to its end\n${scan.stdout.slice(-2000)}`);
+  t.same(absent, [], 'the scan came to its end');
+  if (absent.length > 0) t.comment(scan.stdout.slice(-2000), scan.stderr);
   t.match(findings.find(({ id }) => id === 'cert_trust')?.finding, /^Ok/);
   t.same(
     findings.filter(
