@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { plainJson } from '../lib/plain-json.ts';
 import type { AuditEntry } from './audit-entry.ts';
 
 /** Where a chain stands: the number and the hash of its last line. */
@@ -9,8 +10,6 @@ export interface ChainEnd {
 
 export const CHAIN_START: ChainEnd = { seq: 0, hash: '0'.repeat(64) };
 
-/** What JSON leaves as it is and a terminal or a line reader might take for something else. */
-const UNSAFE = /[\u007f-\u009f\u2028\u2029]/g;
 const HASH = /^(.*),"hash":"([0-9a-f]{64})"\}$/;
 
 /**
@@ -28,7 +27,7 @@ export class AuditChain {
   /** The line for an entry, newline included. */
   line(entry: AuditEntry): string {
     const seq = this.#end.seq + 1;
-    const body = JSON.stringify({ seq, ...entry, prev: this.#end.hash }).replaceAll(UNSAFE, escaped);
+    const body = plainJson(JSON.stringify({ seq, ...entry, prev: this.#end.hash }));
     const hash = hashOf(body);
     this.#end = { seq, hash };
     return `${body.slice(0, -1)},"hash":"${hash}"}\n`;
@@ -48,8 +47,4 @@ export function readLine(line: string): { readonly end: ChainEnd; readonly prev:
 
 function hashOf(body: string): string {
   return createHash('sha256').update(body).digest('hex');
-}
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

@@ -1,4 +1,5 @@
 import { pino, stdTimeFunctions, type Logger, type LevelWithSilent } from 'pino';
+import { plainJson } from '../lib/plain-json.ts';
 import { LineWriter } from './line-writer.ts';
 
 export type Log = Logger;
@@ -18,6 +19,6 @@ export function createLog(level: LogLevel, process: string, writer = new LineWri
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    writer,
+    { write: (line: string) => writer.write(plainJson(line)) },
   );
 }
