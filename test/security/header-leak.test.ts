@@ -30,12 +30,11 @@ const LEAKS = {
 };
 
 /** Everything that this edge ever says about a pull. */
-const SAID = new Set([
-  ...['connection', 'keep-alive', 'date', 'transfer-encoding', 'content-type', 'content-length', 'etag'],
-  ...['docker-distribution-api-version', 'docker-content-digest', 'x-request-id', 'x-content-type-options'],
-  ...['cache-status', 'cache-control', 'accept-ranges', 'content-range', 'allow', 'retry-after'],
-  ...['oci-filters-applied', 'link', 'warning'],
-]);
+const SAID = new Set(
+  `connection keep-alive date transfer-encoding content-type content-length etag docker-distribution-api-version
+  docker-content-digest x-request-id x-content-type-options cache-status cache-control
+  accept-ranges content-range allow retry-after oci-filters-applied link warning`.split(/\s+/),
+);
 
 const central = await startCentral();
 t.teardown(() => central.stop());

@@ -109,9 +109,9 @@ void t.test('no form on any parameter leads out of the storage folder', { skip }
   const paths = await pathsAskedFor(async () => {
     for (const [name, place] of Object.entries(PLACES)) {
       const statuses = await Promise.all(PATH_TRICKS.map((trick) => statusOf(place, trick)));
-      const passed = PATH_TRICKS.filter((trick, at) => ![400, 404].includes(statuses[at] ?? 0));
+      const passed = PATH_TRICKS.filter((_, at) => ![400, 404].includes(statuses[at] ?? 0));
       // A question mark ends the path: what is left is another request.
-      const odd = passed.filter((trick) => trick !== '?../' && !HARMLESS[name]?.includes(trick));
+      const odd = passed.filter((trick) => trick !== '?../' && HARMLESS[name]?.includes(trick) !== true);
       t.same(odd, [], name);
     }
     for (const [name, place] of Object.entries(QUERIES)) {
