@@ -22,6 +22,14 @@ export class ManifestError extends Error {
 /** Types that say nothing: the manifest's own `mediaType` decides then. */
 const GENERIC = new Set(['', 'application/json', 'application/octet-stream', 'text/plain', 'text/html']);
 
+/** Names that decide what a manifest is, by how they look in one case. */
+const NAMES: ReadonlyMap<string, string> = new Map(
+  ['mediaType', 'config', 'layers', 'blobs', 'manifests', 'fsLayers', 'digest', 'urls'].map((name) => [
+    name.toLowerCase(),
+    name,
+  ]),
+);
+
 /**
  * Reads the parts of a manifest that the edge acts on.
  * @throws {ManifestError} not JSON, over the size, of an unknown type, or of two types at once (CVE-2021-41190).
@@ -41,6 +49,7 @@ export function parseManifest(content: Uint8Array, contentType: string | undefin
   if (kind === undefined)
     throw new ManifestError(`media type ${quote(mediaType)} is not a manifest type known here`);
   const hasContent = 'layers' in document || 'config' in document || 'blobs' in document;
+  if ('fsLayers' in document) throw new ManifestError('manifest is of schema 1, or of two schemas at once');
   if ('manifests' in document ? hasContent || kind !== 'index' : kind === 'index') {
     throw new ManifestError('manifest is an image and an index at once, or neither');
   }
@@ -53,12 +62,24 @@ export function parseManifest(content: Uint8Array, contentType: string | undefin
 function readObject(content: Uint8Array): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content));
   } catch (cause) {
     throw new ManifestError('manifest is not JSON', { cause });
   }
   if (!isObject(value)) throw new ManifestError('manifest is not a JSON object');
+  refuseOtherSpellings(value);
   return value;
+}
+
+/**
+ * Clients written in Go read names in any case, the long s and the Kelvin sign included: an image with `Manifests` beside its
+ * layers is an image here and an index there (CVE-2021-41190).
+ */
+function refuseOtherSpellings(object: Record<string, unknown>): void {
+  for (const key of Object.keys(object)) {
+    const name = NAMES.get(key.toUpperCase().toLowerCase());
+    if (name !== undefined && name !== key) throw new ManifestError(`manifest has ${quote(key)} for ${name}`);
+  }
 }
 
 function digestsIn(descriptors: unknown): Digest[] {
@@ -66,6 +87,7 @@ function digestsIn(descriptors: unknown): Digest[] {
     throw new ManifestError('manifest has a descriptor list that is not a list');
   const digests: Digest[] = [];
   for (const descriptor of descriptors as unknown[]) {
+    if (isObject(descriptor)) refuseOtherSpellings(descriptor);
     const digest =
       isObject(descriptor) && typeof descriptor['digest'] === 'string'
         ? parseDigest(descriptor['digest'])

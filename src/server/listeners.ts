@@ -123,12 +123,15 @@ async function listen(
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     if (turns.due(request.socket) >= MAX_DUE) return parts.connections.cut(request.socket, 'pipelined');
     latest.set(request.socket, request);
+    // Read first: a push changes the headers.
+    const upgrades = request.headers.upgrade !== undefined;
     const count = turns.take(request.socket, response, () => {
       if (draining) response.setHeader('connection', 'close');
       return parts.pipeline.handle(request, response);
     });
     // Not Node's `maxRequestsPerSocket`: it answers what was sent beyond that with a bare 503.
-    if (count >= MAX_REQUESTS_PER_SOCKET) response.setHeader('connection', 'close');
+    // After a request that would upgrade, Node reads no further on that connection, whether or not it was taken up.
+    if (count >= MAX_REQUESTS_PER_SOCKET || upgrades) response.setHeader('connection', 'close');
     // An answer that had begun before the drain has promised to keep the connection.
     response.once('close', () => {
       if (draining) request.socket.destroySoon();

@@ -5,6 +5,9 @@ const MAX_HEADERS = 100;
 /** Twice one of these is a way to be read differently by two parsers. */
 const ONCE = new Set(['host', 'authorization', 'content-length', 'transfer-encoding', 'range']);
 
+/** A name or an address, and a port (RFC 9112 §3.2); what its characters mean is for whoever looks the name up. */
+const HOST = /^[\w.:[\]-]{1,300}$/;
+
 /** A request that Node's parser let through and that is refused all the same. */
 export class MalformedRequest extends RegistryError {
   readonly status: 400 | 408 | 431;
@@ -17,7 +20,7 @@ export class MalformedRequest extends RegistryError {
 
 /** @throws {MalformedRequest | RegistryError} for what no registry client sends. */
 export function checkRequest(request: IncomingMessage): void {
-  const { rawHeaders, method, httpVersion, url = '' } = request;
+  const { rawHeaders, headers, method, httpVersion, url = '' } = request;
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     throw new MalformedRequest(400, 'only HTTP/1.1 is spoken here');
   if (rawHeaders.length / 2 > MAX_HEADERS)
@@ -30,6 +33,12 @@ export function checkRequest(request: IncomingMessage): void {
   }
   if (httpVersion === '1.1' && !seen.has('host'))
     throw new MalformedRequest(400, 'the Host header is missing');
+  if (headers.host !== undefined && !HOST.test(headers.host))
+    throw new MalformedRequest(400, 'the Host header is not a host');
+  const coding = headers['transfer-encoding'];
+  // Node takes a coding in front of `chunked`, and passes the body on without it: the upstream would read other bytes.
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersion === '1.0'))
+    throw new MalformedRequest(400, 'of the transfer codings, HTTP/1.1 and chunked alone is understood here');
   if (!url.startsWith('/')) throw new MalformedRequest(400, 'the request target must be a path');
   // Node frames no body for these when it passes a request on: what follows would be read as another request.
   const bodiless = method === 'GET' || method === 'HEAD' || method === 'DELETE';

@@ -64,11 +64,11 @@ export class BlobFiles {
   /** The partial file for writing, made when it is not there; its size says how far an earlier fill came. */
   async openPartialForWriting(digest: Digest): Promise<OpenFile> {
     const path = this.layout.partialBlob(digest);
-    let file = await openRegular(path, O_RDWR | O_CREAT);
+    let file = await openOwn(path);
     if (file === undefined) {
       // Somebody cleaned up under us: an edge whose folder is gone would pass everything through until a restart.
       await this.layout.create();
-      file = await openRegular(path, O_RDWR | O_CREAT);
+      file = await openOwn(path);
     }
     if (file === undefined) throw new Error('the partial file is not a regular file');
     return file;
@@ -111,6 +111,14 @@ export async function hashFile(file: OpenFile, size: number, digest: Digest): Pr
     position += count;
   }
   return hash;
+}
+
+/** For writing: a file that has another name elsewhere is not ours to write to (CVE-2013-0337). */
+async function openOwn(path: string): Promise<OpenFile | undefined> {
+  const file = await openRegular(path, O_RDWR | O_CREAT);
+  if (file === undefined || (await statFile(file.fd)).nlink <= 1) return file;
+  await file.close();
+  return undefined;
 }
 
 async function openRegular(path: string, flags: number): Promise<OpenFile | undefined> {

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
@@ -40,6 +40,7 @@ export class StoreLayout {
   async create(): Promise<void> {
     for (const folder of [this.root, this.blobs, this.partial, this.manifests, this.quarantine, this.meta]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
+      await shutOut(folder);
     }
   }
 
@@ -63,6 +64,12 @@ export class StoreLayout {
   manifest(repository: RepositoryRef, digest: Digest): string {
     return join(this.manifestFolder(repository), fileName(digest));
   }
+}
+
+/** Who could write here could put links and FIFOs where files belong. Who may read is for the operator to say. */
+async function shutOut(folder: string): Promise<void> {
+  const { mode } = await stat(folder);
+  if ((mode & 0o022) !== 0) await chmod(folder, mode & 0o7755);
 }
 
 function fileName(digest: Digest): string {

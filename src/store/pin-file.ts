@@ -1,4 +1,5 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ms, type Milliseconds } from '../lib/brand.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
@@ -27,13 +28,8 @@ export class PinFile {
 
   /** No file is no pins. One that cannot be understood is set aside, for a look. */
   async read(now: Milliseconds): Promise<{ pins: Pin[]; setAside: string | undefined }> {
-    let text: string;
-    try {
-      text = await readFile(this.#layout.pins, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { pins: [], setAside: undefined };
-      throw error;
-    }
+    const text = await this.#readText();
+    if (text === undefined) return { pins: [], setAside: undefined };
     const pins = parsePins(text);
     if (pins !== undefined) return { pins, setAside: undefined };
     const setAside = join(this.#layout.quarantine, `pins-${now}.json`);
@@ -48,7 +44,9 @@ export class PinFile {
       platforms: platforms === 'all' ? platforms : platforms.map(platformText),
     }));
     const temporary = `${this.#layout.pins}.new`;
-    const file = await open(temporary, 'w', 0o600);
+    // What a crash left, or somebody planted.
+    await rm(temporary, { force: true });
+    const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(`${JSON.stringify({ pins: written }, undefined, 2)}\n`);
       await file.sync();
@@ -61,6 +59,24 @@ export class PinFile {
       await folder.sync();
     } finally {
       await folder.close();
+    }
+  }
+
+  /** Undefined when there is none; of a link or a FIFO nothing, which is no list of pins. */
+  async #readText(): Promise<string | undefined> {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    try {
+      const file = await open(this.#layout.pins, flags);
+      try {
+        return await file.readFile('utf8');
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return undefined;
+      if (code === 'ELOOP') return '';
+      throw error;
     }
   }
 }

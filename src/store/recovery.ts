@@ -31,7 +31,9 @@ export async function openMetadata(layout: StoreLayout, clock: Clock): Promise<O
     await mkdir(layout.meta, { mode: 0o700 });
   };
   if (wasThere && existsSync(layout.runningMarker) && !survivesProbe(layout.meta)) await setAside();
-  await writeFile(layout.runningMarker, `${process.pid}\n`, { mode: 0o600 });
+  // Made anew: written to, a link under its name would have its target emptied (CVE-2016-1247).
+  await rm(layout.runningMarker, { force: true });
+  await writeFile(layout.runningMarker, `${process.pid}\n`, { mode: 0o600, flag: 'wx' });
   try {
     const store = new EmbeddedStore(layout.meta, { clock });
     return { store, quarantined };

@@ -20,7 +20,8 @@ export async function readSealingKey(path: string): Promise<Uint8Array> {
       await made.close();
     }
   }
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  // O_NONBLOCK: a planted FIFO must not hang the start.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const key = await file.readFile();
     if (key.byteLength === KEY_BYTES) return key;

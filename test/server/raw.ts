@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 export interface RawAnswer {
   readonly status: number;
@@ -17,6 +18,8 @@ export interface RawOptions {
   readonly halfClose?: boolean;
   /** The answers carry no bodies. */
   readonly head?: boolean;
+  /** The bytes go through TLS, whoever the server says that it is. */
+  readonly tls?: boolean;
 }
 
 export interface Exchange {
@@ -33,10 +36,11 @@ export async function exchange(
   options: RawOptions = {},
 ): Promise<Exchange> {
   const { hostname, port } = new URL(url);
-  const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+  const peer = { host: hostname, port: Number(port), allowHalfOpen: true };
+  const socket = options.tls === true ? connectTls({ ...peer, rejectUnauthorized: false }) : connect(peer);
   // A server that has had enough may reset while bytes are still under way: what came before counts.
   socket.on('error', () => undefined);
-  await once(socket, 'connect');
+  await once(socket, options.tls === true ? 'secureConnect' : 'connect');
   socket.write(bytes);
   if (options.halfClose === true) socket.end();
   let received = Buffer.alloc(0);

@@ -151,10 +151,12 @@ void t.test('a partial that is no regular file is neither read nor written', asy
     () => symlinkSync(join(dirname(outside), 'made'), path),
     () => mkdirSync(path),
     () => void spawnSync('/usr/bin/mkfifo', [path]),
+    () => linkSync(outside, path),
   ];
   for (const plant of planted) {
     plant();
-    t.equal(await files.openPartial(DIGEST), undefined);
+    const followed = await files.openPartial(DIGEST);
+    t.equal(await contentOf(followed), plant === planted.at(-1) ? 'untouched' : undefined);
     await t.rejects(files.openPartialForWriting(DIGEST));
     await files.removePartial(DIGEST);
     t.equal(existsSync(path), false);

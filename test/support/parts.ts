@@ -16,6 +16,7 @@ const PARTS = {
   haproxy: { package: 'haproxy', version: ['-v'] },
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
+  testssl: { package: 'testssl.sh', version: ['--version'] },
   strace: { package: 'strace', version: ['-V'] },
   promtool: { package: 'prometheus', version: ['--version'] },
   'systemd-analyze': { package: 'systemd', version: ['--version'] },

@@ -160,6 +160,11 @@ export class Fill {
   async #agreeOnSize(body: OpenedBody, kept: number): Promise<OpenedBody> {
     this.#size = body.size;
     this.#etag = body.etag ?? this.#etag;
+    // Of nothing no last piece can be held back: a client would have all of it before it is known to be wrong.
+    if (body.size === 0 && !completes(hasherFor(this.digest), this.digest)) {
+      body.body.destroy();
+      throw new SourceError('unavailable', 'the upstream sent an empty body for a blob that is not empty');
+    }
     if (kept <= body.size) return body;
     body.body.destroy();
     await this.#parts.files.removePartial(this.digest);
