@@ -89,6 +89,8 @@ export class Connections {
 
   /** The client behind the peer is known now. False, and the connection closed, when it is not let in. */
   announce(connection: Connection, address: string): boolean {
+    // It may have had to make room meanwhile: what is gone must not take a place.
+    if (!this.#open.has(connection)) return false;
     if (connection.networks.admits(address)) return this.#place(connection, address);
     this.refuse(connection.socket, address, 'network');
     return false;
