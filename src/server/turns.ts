@@ -25,9 +25,7 @@ export class Turns {
     line.due += 1;
     const turn =
       line.count === 1 ? answered(response, begin) : afterwards(line.last, socket, response, begin);
-    line.last = turn.then(() => {
-      line.due -= 1;
-    });
+    line.last = takenOff(line, turn);
     return line.count;
   }
 
@@ -40,6 +38,11 @@ export class Turns {
   async over(socket: Duplex): Promise<void> {
     await this.#lines.get(socket)?.last;
   }
+}
+
+async function takenOff(line: Line, turn: Promise<void>): Promise<void> {
+  await turn;
+  line.due -= 1;
 }
 
 async function afterwards(

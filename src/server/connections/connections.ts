@@ -2,7 +2,6 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { addressKey } from '../../access/caller-key.ts';
 import type { ListenerNetworks } from '../../access/listener-networks.ts';
-import type { LimitsConfig } from '../../config/access/access-config.ts';
 import { seconds, type Bytes } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { Connection } from './connection.ts';
@@ -14,7 +13,13 @@ export type Refusal = 'network' | 'proxy' | 'address' | 'listener';
 /** Why an open connection was closed: to make room, or for what its client does. */
 export type Closing = 'idle' | 'unasked' | 'slow' | 'pipelined';
 
-export type ConnectionLimits = Pick<LimitsConfig, 'connections' | 'connectionsPerAddress' | 'minRate'>;
+export interface ConnectionLimits {
+  /** Of each listener. */
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  /** Per second, that a client has to read at least; 0 asks for none. */
+  readonly minRate: Bytes;
+}
 
 export interface ConnectionsParts {
   readonly limits: ConnectionLimits;
@@ -84,6 +89,8 @@ export class Connections {
 
   /** The client behind the peer is known now. False, and the connection closed, when it is not let in. */
   announce(connection: Connection, address: string): boolean {
+    // It may have had to make room meanwhile: what is gone must not take a place.
+    if (!this.#open.has(connection)) return false;
     if (connection.networks.admits(address)) return this.#place(connection, address);
     this.refuse(connection.socket, address, 'network');
     return false;

@@ -142,6 +142,10 @@ void t.test('an announced client counts, its proxy does not', async (t) => {
   t.notOk(connections.announce(third, '10.0.0.1'));
   t.same(told, ['10.0.0.1 refused: address']);
   t.notOk(isOpen(third));
+  connections.destroy(second.networks);
+  await eventually(() => connections.sizeOf(second.networks) === 0);
+  t.notOk(connections.announce(second, '10.0.0.2'), 'one that is gone takes no place');
+  t.ok(await open('10.0.0.2'));
 });
 
 void t.test('nothing is left of connections that are closed, whoever closed them', async (t) => {
