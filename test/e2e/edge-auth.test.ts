@@ -55,7 +55,9 @@ void t.test('real clients say who they are, over TLS on a name that is not loopb
       edge
         .logs()
         .flatMap((line) =>
-          line['route'] === route && line['status'] === 200 ? [`${line['user']} ${line['by']}`] : [],
+          line['route'] === route && line['status'] === 200
+            ? [`${String(line['user'])} ${String(line['by'])}`]
+            : [],
         ),
     );
 
@@ -121,11 +123,8 @@ void t.test('real clients say who they are, over TLS on a name that is not loopb
     await mkdir(join(hostsDir, host));
     const server = `[host."https://${host}"]\n  capabilities = ["pull", "resolve"]\n  ca = "${caFile}"\n`;
     await writeFile(join(hostsDir, host, 'hosts.toml'), server);
-    const pull = (user: string) =>
-      containerd.ctr(
-        ...['images', 'pull', '--snapshotter', 'native', '--hosts-dir', hostsDir, '--user', user],
-        `${host}/library/app:latest`,
-      );
+    const args = ['images', 'pull', '--snapshotter', 'native', '--hosts-dir', hostsDir];
+    const pull = (user: string) => containerd.ctr(...args, '--user', user, `${host}/library/app:latest`);
     t.not((await pull('ada:wrong')).code, 0);
     const pulled = await pull(`ada:${CANARY}`);
     t.equal(pulled.code, 0, pulled.stderr);

@@ -40,7 +40,7 @@ default_md = sha256
 unique_subject = no
 `,
     );
-    await authority.#openssl('req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30', {
+    await authority.#openssl('req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 300', {
       subj: `/CN=${name}`,
       keyout: join(folder, 'ca.key'),
       out: authority.caFile,
