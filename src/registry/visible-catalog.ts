@@ -33,6 +33,8 @@ export interface VisiblePage {
   readonly result: CacheResult | undefined;
 }
 
+type Listed = Omit<VisiblePage, 'next'>;
+
 const NOTHING: VisiblePage = { names: [], next: undefined, result: undefined };
 const PAGE: Page = { ...FIRST_PAGE, n: 1000 };
 /** A list that is longer is refused: one that stopped there would look complete. */
@@ -51,24 +53,17 @@ export async function visiblePage(
 ): Promise<VisiblePage> {
   if (n === 0) return NOTHING;
   const late = new AbortController();
-  const page = await within(
-    clock,
-    ANSWER_DEADLINE,
-    pageOf(parts, n, (part) => listed(part, late.signal)),
-  );
+  const listed = (part: CatalogPart): Promise<Listed> => visibleNames(cache, part, visible, late.signal);
+  const page = await within(clock, ANSWER_DEADLINE, pageOf(parts, n, listed));
   late.abort();
   if (page === undefined) throw new RegistryError('UNAVAILABLE', 'the catalog did not come in time');
   return page;
-
-  async function listed(part: CatalogPart, signal: AbortSignal): Promise<Omit<VisiblePage, 'next'>> {
-    return await visibleNames(cache, part, visible, signal);
-  }
 }
 
 async function pageOf(
   parts: readonly CatalogPart[],
   n: number,
-  listed: (part: CatalogPart) => Promise<Omit<VisiblePage, 'next'>>,
+  listed: (part: CatalogPart) => Promise<Listed>,
 ): Promise<VisiblePage> {
   for (const [place, part] of parts.entries()) {
     const { names, result } = await listed(part);
@@ -82,7 +77,7 @@ async function pageOf(
 /** The prefix of the first that has something to show; also of one that cannot say so now, since it is asked again then. */
 async function nextPart(
   parts: readonly CatalogPart[],
-  listed: (part: CatalogPart) => Promise<Omit<VisiblePage, 'next'>>,
+  listed: (part: CatalogPart) => Promise<Listed>,
 ): Promise<string | undefined> {
   for (const part of parts) {
     try {
@@ -101,7 +96,7 @@ async function visibleNames(
   { upstream, prefix, last }: CatalogPart,
   visible: Visibility,
   signal: AbortSignal,
-): Promise<Omit<VisiblePage, 'next'>> {
+): Promise<Listed> {
   const names: RepositoryName[] = [];
   let result: CacheResult | undefined;
   let page: Page | undefined = PAGE;
