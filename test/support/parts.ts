@@ -15,6 +15,7 @@ const PARTS = {
   nginx: { package: 'nginx', version: ['-v'] },
   wrk: { package: 'wrk', version: ['-v'] },
   strace: { package: 'strace', version: ['-V'] },
+  prometheus: { package: 'prometheus', version: ['--version'] },
   promtool: { package: 'prometheus', version: ['--version'] },
   'systemd-analyze': { package: 'systemd', version: ['--version'] },
 } as const;
