@@ -49,6 +49,7 @@ export function browserRefusal(request: IncomingMessage, rules: GuardRules): Ref
 
 function isNameHere(host: string, names: readonly string[]): boolean {
   const name = /^(\[[^\]]*\]|[^:]*)(?::[0-9]*)?$/.exec(host.toLowerCase())?.[1] ?? '';
-  if (name === 'localhost' || name === '[::1]' || names.includes(name)) return true;
+  if (name === 'localhost' || name === '[::1]') return true;
+  if (names.includes(name.replace(/^\[(.*)\]$/, '$1'))) return true;
   return isIPv4(name) && name.startsWith('127.');
 }

@@ -68,11 +68,11 @@ export function runningOf({ inventory, warming, reloads, view }: Commanded): Run
 
 /** All commands, by method and path. None that changes something is a GET. */
 export const COMMANDS: ReadonlyMap<string, Command> = new Map([
-  [`GET ${CONTROL_PATHS.images}`, look(({ inventory }) => inventory.images())],
-  [`GET ${CONTROL_PATHS.stats}`, look(({ inventory }) => inventory.stats())],
-  [`GET ${CONTROL_PATHS.pins}`, look(({ warming }) => warming.pins.pins())],
-  [`GET ${CONTROL_PATHS.health}`, look(async ({ view }) => view.health())],
-  [`GET ${CONTROL_PATHS.certificates}`, look(async ({ view }) => view.certificates())],
+  [`GET ${CONTROL_PATHS.images}`, look('images', ({ inventory }) => inventory.images())],
+  [`GET ${CONTROL_PATHS.stats}`, look('stats', ({ inventory }) => inventory.stats())],
+  [`GET ${CONTROL_PATHS.pins}`, look('pins', ({ warming }) => warming.pins.pins())],
+  [`GET ${CONTROL_PATHS.health}`, look('health', async ({ view }) => view.health())],
+  [`GET ${CONTROL_PATHS.certificates}`, look('certificates', async ({ view }) => view.certificates())],
   [`POST ${CONTROL_PATHS.purge}`, { act: 'cache.purge', prepare: purge }],
   [`POST ${CONTROL_PATHS.unpin}`, { act: 'cache.unpin', prepare: unpin }],
   [`POST ${CONTROL_PATHS.warm}`, { act: 'warm', prepare: warm }],
@@ -124,9 +124,9 @@ export async function readAsked(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function look(seen: (edge: Running) => Promise<unknown>): Command {
+function look(what: string, seen: (edge: Running) => Promise<unknown>): Command {
   const prepare = (edge: Running): Work => ({
-    what: '',
+    what,
     run: async () => ({ status: 200, content: await seen(edge) }),
   });
   return { act: undefined, prepare };

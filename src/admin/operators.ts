@@ -64,9 +64,10 @@ export class OperatorGate {
     if (waitAfterWrong !== undefined) return tooMany(waitAfterWrong);
     const identity = await identify(identification, evidence);
     if (identity === undefined) return unknown('say who you are', identification, request);
-    if ('status' in identity)
-      return identity.status === 401 ? unknown(identity.reason, identification, request) : identity;
+    if ('status' in identity && identity.status === 401)
+      return unknown(identity.reason, identification, request);
     this.#wrong.giveBack(key);
+    if ('status' in identity) return identity;
     const { user, scopes } = identity;
     // A token that was given to a client for pulling is in that client's hands, not in an operator's.
     if (scopes !== undefined)

@@ -119,7 +119,8 @@ void t.test('who may not: a token that is for pulling, whom nobody can vouch for
   const { ask, reload } = await startAdmin(t);
   const limited = await ask('/metrics', { as: 'Bearer of-ada-for-pulling' });
   t.match(limited, { status: 403, content: { error: /for repositories/ } });
-  t.match(await ask('/metrics', { as: 'Basic down' }), { status: 503 });
+  for (let tries = 0; tries < 12; tries += 1)
+    t.match(await ask('/metrics', { as: 'Basic down' }), { status: 503 }, 'and no wrong try');
   t.equal((await ask('/metrics', { as: ADA })).status, 200);
   reload({ ...OPERATORS, isOperator: () => false });
   t.equal((await ask('/metrics', { as: ADA })).status, 403, 'no longer, after a reload');

@@ -1,11 +1,14 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { stringify } from 'yaml';
+import { startAdmin } from '../admin/fixture.ts';
 import { get } from '../support/clients.ts';
 import { startEdge } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
+import { freePorts } from '../support/free-port.ts';
 import { part } from '../support/parts.ts';
-import { runProcess } from '../support/processes.ts';
+import { runProcess, startProcess } from '../support/processes.ts';
 import { TempFolder } from '../support/temp.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../deploy');
@@ -72,4 +75,43 @@ void t.test('rules and dashboard speak of metrics that the edge has', async (t) 
     [],
   );
   await edge.stop();
+});
+
+void t.test('a Prometheus on another host scrapes an admin listener that takes operators only', async (t) => {
+  const admin = await startAdmin(t);
+  const folder = new TempFolder('remote-edges');
+  t.teardown(() => folder.remove());
+  await cp(join(DEPLOY, 'prometheus'), folder.path, { recursive: true });
+  await mkdir(folder.join('secrets'));
+  await writeFile(folder.join('secrets/admin_password'), 'correct horse', { mode: 0o600 });
+  await writeFile(folder.join('pierhead-ca.crt'), admin.site.ca);
+  const file = folder.join('remote-edges.yml');
+  const written = await readFile(file, 'utf8');
+  const { host } = new URL(admin.url);
+  const here = written
+    .replace(/'edge-1.*/, `'${host}']`)
+    .replace('username: prometheus', 'username: ada')
+    .replaceAll('_interval: 15s', '_interval: 1s');
+  await writeFile(file, here);
+  t.equal(await promtool('check', 'config', file), '');
+  const [port = 0] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const args = [
+    `--config.file=${file}`,
+    `--storage.tsdb.path=${folder.join('tsdb')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ];
+  const prometheus = await startProcess(part('prometheus'), args, {
+    cwd: folder.path,
+    ready: async () => (await get(`${url}/-/ready`)).status === 200,
+  });
+  t.teardown(() => prometheus.stop());
+  const up = async (): Promise<string> =>
+    (await get(`${url}/api/v1/query?query=up`, { keepBody: true })).body.toString();
+  const answer = await eventually(async () => {
+    const body = await up();
+    return body.includes('"job":"pierhead"') ? body : undefined;
+  });
+  t.match(JSON.parse(answer), { data: { result: [{ value: [Number, '1'] }] } });
+  t.same(admin.acts, [], 'and a scrape is no act');
 });

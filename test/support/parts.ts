@@ -18,6 +18,7 @@ const PARTS = {
   wrk: { package: 'wrk', version: ['-v'] },
   testssl: { package: 'testssl.sh', version: ['--version'] },
   strace: { package: 'strace', version: ['-V'] },
+  prometheus: { package: 'prometheus', version: ['--version'] },
   promtool: { package: 'prometheus', version: ['--version'] },
   'systemd-analyze': { package: 'systemd', version: ['--version'] },
 } as const;
