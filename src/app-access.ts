@@ -1,4 +1,4 @@
-import { Access } from './access/authorize.ts';
+import { Access, NO_VERDICTS, type Verdicts } from './access/authorize.ts';
 import { NO_IDENTIFICATION } from './access/identification.ts';
 import { NO_LIMITS } from './access/request-limits.ts';
 import { Roles } from './access/roles.ts';
@@ -13,12 +13,16 @@ export function accessSettings({ access, limits, auth, roles }: Config): AccessS
 }
 
 /** What stands between a request and the cache. @throws for settings that cannot be used; nothing is in force then. */
-export function createAccess({ access, auth, roles }: AccessSettings): InForce {
+export function createAccess(
+  { access, auth, roles }: AccessSettings,
+  verdicts: Verdicts = NO_VERDICTS,
+): InForce {
   return {
     access: new Access({
       identification: NO_IDENTIFICATION,
       roles: new Roles(roles, auth.mode),
       forbiddenNames: access.forbiddenNames,
+      verdicts: auth.mode === 'upstream' ? verdicts : undefined,
     }),
     limits: NO_LIMITS,
   };

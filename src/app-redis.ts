@@ -1,4 +1,5 @@
 import { tagRecords, type RulesOf } from './cache/manifests/freshness.ts';
+import type { VerdictStore } from './cache/verdicts/verdict-records.ts';
 import type { RedisConfig } from './config/config.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
@@ -22,6 +23,7 @@ export interface SiteStore {
   /** The embedded store with the shared one behind it. */
   readonly store: TieredStore;
   readonly leases: Leases;
+  readonly verdicts: VerdictStore;
   /** Messages between the edges, sealed under `announcementKey`. */
   readonly channel: SiteChannel;
   readonly announcementKey: Uint8Array;
@@ -96,6 +98,11 @@ export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteS
       prefix: redis.prefix,
       key: siteKey(secret, 'leases'),
     }),
+    verdicts: {
+      get: (key) => shared.get('tokens', verdictKey(key)),
+      put: (key, value, expiresAt) => shared.put('tokens', verdictKey(key), value, { expiresAt }),
+      delete: (key) => shared.delete('tokens', verdictKey(key)),
+    },
     channel: new RedisChannel(connection, redis.prefix, (error) =>
       warn('channel', { reason: error.message }, 'this edge does not hear the others of its site'),
     ),
@@ -104,4 +111,9 @@ export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteS
     tokenKey: siteKey(secret, 'tokens'),
     metrics,
   };
+}
+
+/** Beside the upstreams' tokens, none of which is kept under such a name. */
+function verdictKey(key: string): string {
+  return `verdict ${key}`;
 }

@@ -4,6 +4,7 @@ import { canonicalAddress, IpRules } from './access/ip-rules.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
+import { KnownVerdicts } from './registry/verdicts/known-verdicts.ts';
 import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { serveKeeper } from './cluster/worker-channel.ts';
 import type { FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
@@ -72,6 +73,7 @@ export class EdgeWorker {
   /** In force now: {@link reload} replaces them. */
   readonly #rules: UpstreamRules;
   #inForce: InForce;
+  readonly #verdicts: KnownVerdicts;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
   #listeners: { plain?: Listener; secure?: Listener } = {};
@@ -82,7 +84,8 @@ export class EdgeWorker {
     const log = createLog(settings.logLevel, name);
     this.#log = log;
     this.#rules = new UpstreamRules(settings.upstreams);
-    this.#inForce = createAccess(settings.guard);
+    this.#verdicts = new KnownVerdicts(keeper, systemClock);
+    this.#inForce = createAccess(settings.guard, this.#verdicts);
     const seldom = new Seldom(systemClock, WARN_INTERVAL);
     const files = new BlobFiles(layout);
     this.#ownStore =
@@ -156,7 +159,7 @@ export class EdgeWorker {
    */
   reload({ https, guard, upstreams, logLevel }: WorkerSettings): void {
     const contexts = https === null ? undefined : contextsOf(https);
-    const inForce = createAccess(guard);
+    const inForce = createAccess(guard, this.#verdicts);
     this.#listenerParts.rules.change(guard.access);
     this.#inForce = inForce;
     if (contexts !== undefined) this.#listeners.secure?.renew?.(contexts);

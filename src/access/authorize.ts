@@ -5,7 +5,7 @@ import type { Reference } from '../oci/reference.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { callerKey } from './caller-key.ts';
-import type { Caller, Evidence } from './caller.ts';
+import type { Caller, Evidence, Identity } from './caller.ts';
 import type { Identification } from './identification.ts';
 import { Denied, Unauthorized } from './refusals.ts';
 import type { Action, Roles } from './roles.ts';
@@ -33,7 +33,19 @@ export interface Verdicts {
   demand(caller: Caller, wanted: Wanted): Promise<void> | undefined;
   /** The same for `/v2/`. */
   ping(caller: Caller, upstream: string): Promise<void> | undefined;
+  /** Who the upstream has let in; undefined before it has, and where it lets in everybody. */
+  identityOf(caller: Caller): Identity | undefined;
 }
+
+/** Where the upstreams cannot be asked nobody gets in. */
+export const NO_VERDICTS: Verdicts = {
+  demand: () => Promise.reject(new Denied('no upstream was asked', true)),
+  ping: () => Promise.reject(new Denied('no upstream was asked', false)),
+  identityOf: () => undefined,
+};
+
+/** What is nothing to an upstream: podman's Basic without a name and a password, and what no header can be made of. */
+const NOTHING_SHOWN = /^basic og==$|[^\x20-\x7e]/i;
 
 export interface AccessParts {
   readonly identification: Identification;
@@ -54,7 +66,11 @@ export class Access {
   identify(evidence: Evidence): Caller | Promise<Caller> {
     const { identification, verdicts } = this.#parts;
     const { address, authorization } = evidence;
-    if (verdicts !== undefined) return { address, identity: undefined, authorization };
+    if (verdicts !== undefined) {
+      const shown =
+        authorization === undefined || NOTHING_SHOWN.test(authorization) ? undefined : authorization;
+      return { address, identity: undefined, authorization: shown };
+    }
     const identity = identification.identify(evidence);
     return identity instanceof Promise
       ? identity.then((known) => ({ address, identity: known }))
@@ -78,9 +94,22 @@ export class Access {
   /** Not a promise where none is needed. @throws {Unauthorized | Denied} and what the upstream says no with. */
   authorize(caller: Caller, wanted: Wanted): GrantedRepository | Promise<GrantedRepository> {
     this.#judge(caller, wanted);
-    const granted = grant(caller, wanted.repository);
-    const verdict = this.#parts.verdicts?.demand(caller, wanted);
+    const { verdicts } = this.#parts;
+    // Nothing is as good as something to show, as long as the upstream is shown the same as when it was asked.
+    const shown = verdicts === undefined ? undefined : (caller.authorization ?? '');
+    const granted = grant(caller, wanted.repository, shown);
+    const verdict = verdicts?.demand(caller, wanted);
     return verdict === undefined ? granted : verdict.then(() => granted);
+  }
+
+  /** The caller by name, as far as that is known by now. */
+  identityOf(caller: Caller): Identity | undefined {
+    return caller.identity ?? this.#parts.verdicts?.identityOf(caller);
+  }
+
+  /** No upstream says of a name in a list whether this caller may see it. */
+  get showsCatalog(): boolean {
+    return this.#parts.verdicts === undefined;
   }
 
   /** A list shows what its reader could also ask for by name, and nothing else. */
@@ -105,8 +134,11 @@ export class Access {
   }
 }
 
-function grant(caller: Caller, { upstream, name }: RepositoryRef): GrantedRepository {
-  const { authorization } = caller;
+function grant(
+  caller: Caller,
+  { upstream, name }: RepositoryRef,
+  authorization: string | undefined,
+): GrantedRepository {
   const asker = { caller: callerKey(caller), ...(authorization !== undefined && { authorization }) };
   return { upstream, name, asker } as GrantedRepository;
 }

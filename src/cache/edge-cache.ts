@@ -17,6 +17,7 @@ import type {
   KeeperEvent,
   ListingAnswer,
   ManifestAnswer,
+  NotAuthorized,
   PushNotice,
   Unavailable,
   Unknown,
@@ -28,7 +29,10 @@ const TRIES = 3;
 const TOUCH_INTERVAL_MS = 1000;
 
 export type BlobFound =
-  { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult } | Unknown | Unavailable;
+  | { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult }
+  | NotAuthorized
+  | Unknown
+  | Unavailable;
 
 const NOT_DELIVERABLE: Unavailable = {
   kind: 'unavailable',
@@ -127,7 +131,7 @@ export class EdgeCache {
   }
 
   async #open(digest: Digest, answer: BlobAnswer): Promise<BlobFound | undefined> {
-    if (answer.kind === 'unknown' || answer.kind === 'unavailable') return answer;
+    if (answer.kind !== 'stored' && answer.kind !== 'fill') return answer;
     if (answer.kind === 'stored') {
       const file = await this.#files.open(digest);
       return file && this.#hit(digest, file);

@@ -1,10 +1,11 @@
+import type { NotAuthorized, Unavailable, Unknown } from '../cache/keeper.ts';
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import { MemoryBody } from '../cache/fills/blob-body.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { parseRange, resolveRange, type RangeRequest } from '../oci/range.ts';
-import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
+import { matchesTag, NO_BODY, notAuthorized, type Answer, type RequestFacts } from './answer.ts';
 
 /**
  * `GET` and `HEAD /v2/<name>/blobs/<digest>`. What cannot be had is 404 BLOB_UNKNOWN, also when the upstream is away:
@@ -83,7 +84,8 @@ function wantedRange(facts: RequestFacts, etag: string): RangeRequest {
   return conditionHolds ? range : { kind: 'whole' };
 }
 
-function absent(found: { kind: 'unknown' } | { kind: 'unavailable'; reason: string }): RegistryError {
+function absent(found: NotAuthorized | Unknown | Unavailable): RegistryError {
+  if (found.kind === 'unauthorized') return notAuthorized(found);
   return new RegistryError('BLOB_UNKNOWN', found.kind === 'unavailable' ? found.reason : undefined);
 }
 

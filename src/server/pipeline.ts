@@ -180,6 +180,7 @@ export class Pipeline {
     if (judged !== undefined) await judged;
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);
+    if (!access.showsCatalog) throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
     const visible = (repository: RepositoryRef, name: RepositoryName): boolean =>
       access.isVisible(caller, repository, name);
     const asked = { head, namespace, host, page: route.page, visible };

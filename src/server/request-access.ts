@@ -39,8 +39,11 @@ export async function authorizeRequest(
   { route, trace }: { readonly route: RepositoryRoute; readonly trace: AccessTrace },
 ): Promise<GrantedRepository> {
   try {
-    const granted = access.authorize(caller, wanted);
-    return granted instanceof Promise ? await granted : granted;
+    const authorized = access.authorize(caller, wanted);
+    const granted = authorized instanceof Promise ? await authorized : authorized;
+    const identity = access.identityOf(caller);
+    if (identity !== undefined) trace.user = identity.user;
+    return granted;
   } catch (error) {
     if (!(error instanceof Denied) || !error.hidden) throw error;
     trace.denied = error.message;

@@ -10,6 +10,8 @@ import { hashFile, type BlobFiles, type OpenFile } from '../../store/blob-files.
 import { blobKey, type BlobIndex } from '../../store/blob-index.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { blobSources, SourceError, type BlobSource } from './blob-source.ts';
+import { AllRefused, CallerSources } from './caller-sources.ts';
+import { askedAs, denialKey, type AskedAs } from '../verdicts/asked-as.ts';
 import type { Evictor } from '../eviction.ts';
 import { Fill, type FillEvents, type FillTimes } from './fill.ts';
 import type { FillRecords } from './fill-records.ts';
@@ -19,6 +21,7 @@ import type {
   BlobSizeAnswer,
   FillFailure,
   FillProgress,
+  NotAuthorized,
   Unavailable,
   Unknown,
 } from '../keeper.ts';
@@ -57,6 +60,8 @@ export interface BlobCacheParts {
 
 interface Running {
   readonly fill: Fill;
+  /** Of all who joined through the same repository. */
+  readonly sources: CallerSources;
   /** Repositories for which the source's answer stands: the one that it was opened through. */
   readonly through: RepositoryKey;
   /** Resolves when the fill is out of the books. */
@@ -67,6 +72,8 @@ interface Running {
 interface Asked {
   started: boolean;
 }
+
+type Refusal = NotAuthorized | Unknown | Unavailable;
 
 const UNKNOWN: Unknown = { kind: 'unknown' };
 
@@ -101,20 +108,23 @@ export class BlobCache {
 
   async #answer(question: BlobQuestion): Promise<BlobAnswer> {
     const { repository } = question;
-    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const as = this.#askedAs(question);
+    if (this.#parts.negative.has(denialKey(blobQuestionKey(question), as))) return UNKNOWN;
     const asked: Asked = { started: false };
     const running = await this.#runningOrStored(question, asked);
     if (running !== 'stored' && 'kind' in running) return running;
-    if (running === 'stored' || running.through !== repositoryKey(repository)) {
+    const sameRepository = running !== 'stored' && running.through === repositoryKey(repository);
+    if (!sameRepository) {
       const refusal = await this.#refusalFor(question);
       if (refusal !== undefined) return refusal;
-    }
+    } else if (!asked.started) this.#join(running.sources, question, as);
     if (running === 'stored') return { kind: 'stored' };
     try {
       await running.fill.opened;
     } catch (error) {
-      if (running.through === repositoryKey(repository)) return this.#notOpened(question, error);
-      // What another repository was refused says nothing about this one.
+      const word = error instanceof AllRefused ? error.to(as) : error;
+      if (sameRepository && word !== undefined) return this.#notOpened(question, word);
+      // What another repository or another caller was refused says nothing about this one.
       await running.over;
       return await this.#answer(question);
     }
@@ -122,7 +132,8 @@ export class BlobCache {
   }
 
   async #size(question: BlobQuestion): Promise<BlobSizeAnswer> {
-    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const as = this.#askedAs(question);
+    if (this.#parts.negative.has(denialKey(blobQuestionKey(question), as))) return UNKNOWN;
     const stored = await this.#storedSize(question.digest);
     const size = stored ?? this.#running.get(question.digest)?.fill.progress.size;
     if (size !== undefined && size > 0 && (await this.#linked(question))) {
@@ -146,7 +157,7 @@ export class BlobCache {
 
   /** A client put or deleted this at the upstream. Never fails: the push itself has succeeded. */
   async pushed({ repository, digest }: BlobQuestion, gone: boolean): Promise<void> {
-    this.#parts.negative.delete(blobQuestionKey({ repository, digest }));
+    this.#parts.negative.deleteStarting(blobQuestionKey({ repository, digest }));
     if (!gone) return;
     try {
       await this.#parts.links.remove(repository, digest);
@@ -203,21 +214,22 @@ export class BlobCache {
     });
   }
 
-  async #start({ repository, digest }: BlobQuestion, release: () => void): Promise<Running | Unavailable> {
-    const source = this.#source(repository, digest);
-    if (source === undefined) {
+  async #start(question: BlobQuestion, release: () => void): Promise<Running | Unavailable> {
+    const { repository, digest } = question;
+    const sources = new CallerSources();
+    if (!this.#join(sources, question, this.#askedAs(question))) {
       release();
       return { kind: 'unavailable', reason: 'no such upstream' };
     }
     const { evictor, records, events, departures } = this.#parts;
     const id = this.#nextId++;
     const etag = await records.started(repository, digest);
-    const fill = new Fill(id, digest, source, etag, {
+    const fill = new Fill(id, digest, sources, etag, {
       ...this.#parts,
       reserve: (size) => evictor.reserve(id, size),
     });
     const over = this.#follow(fill, repository, release);
-    const running: Running = { fill, through: repositoryKey(repository), over };
+    const running: Running = { fill, sources, through: repositoryKey(repository), over };
     this.#running.set(digest, running);
     events.started(digest, repository, departures.causeOf(blobKey(digest)));
     return running;
@@ -255,21 +267,33 @@ export class BlobCache {
     if (this.#detached.size > MAX_DETACHED && oldest !== undefined) this.#detached.delete(oldest);
   }
 
-  #source(repository: RepositoryRef, digest: Digest): BlobSource | undefined {
+  #source({ repository, digest }: BlobQuestion, as: AskedAs): BlobSource | undefined {
     const upstream = this.#parts.upstreams.get(repository.upstream);
-    return upstream && blobSources(upstream, repository, digest)[0];
+    return upstream && blobSources(upstream, repository, digest, as)[0];
+  }
+
+  /** False without an upstream to ask. */
+  #join(sources: CallerSources, question: BlobQuestion, as: AskedAs): boolean {
+    const source = this.#source(question, as);
+    if (source !== undefined) sources.join(as, source);
+    return source !== undefined;
+  }
+
+  #askedAs({ repository, asker }: BlobQuestion): AskedAs {
+    return askedAs(this.#parts.upstreams.get(repository.upstream), asker);
   }
 
   /** Why this repository may not show a blob that is here for another one; undefined when it may. */
-  async #refusalFor(question: BlobQuestion): Promise<Unknown | Unavailable | undefined> {
+  async #refusalFor(question: BlobQuestion): Promise<Refusal | undefined> {
     if (await this.#linked(question)) return undefined;
     const answer = await this.#askSize(question);
     return answer.kind === 'size' ? undefined : answer;
   }
 
   #askSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
-    return this.#permissions.run(blobQuestionKey(question), async () => {
-      const source = this.#source(question.repository, question.digest);
+    const as = this.#askedAs(question);
+    return this.#permissions.run(denialKey(blobQuestionKey(question), as), async () => {
+      const source = this.#source(question, as);
       if (source === undefined) return UNKNOWN;
       try {
         const size = await source.size();
@@ -281,9 +305,12 @@ export class BlobCache {
     });
   }
 
-  #notOpened(question: BlobQuestion, error: unknown): Unknown | Unavailable {
+  #notOpened(question: BlobQuestion, error: unknown): Refusal {
+    if (error instanceof SourceError && error.challenges !== undefined)
+      return { kind: 'unauthorized', challenges: error.challenges };
     if (error instanceof SourceError && error.kind === 'unknown') {
-      this.#parts.negative.add(blobQuestionKey(question), question.repository.upstream);
+      const key = denialKey(blobQuestionKey(question), this.#askedAs(question));
+      this.#parts.negative.add(key, question.repository.upstream);
       return UNKNOWN;
     }
     return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'the fill failed' };
