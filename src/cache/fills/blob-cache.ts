@@ -121,8 +121,10 @@ export class BlobCache {
     if (running === 'stored') return { kind: 'stored' };
     try {
       await running.fill.opened;
+      const refusal = sameRepository ? running.sources.refusalTo(as) : undefined;
+      if (refusal !== undefined) return this.#notOpened(question, refusal);
     } catch (error) {
-      const word = error instanceof AllRefused ? error.to(as) : error;
+      const word = error instanceof AllRefused ? running.sources.refusalTo(as) : error;
       if (sameRepository && word !== undefined) return this.#notOpened(question, word);
       // What another repository or another caller was refused says nothing about this one.
       await running.over;

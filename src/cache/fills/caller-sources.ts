@@ -4,18 +4,10 @@ import { SourceError, type BlobSource, type OpenedBody } from './blob-source.ts'
 /** Of the callers of one fill; more than these are not needed to go on with it. */
 const MAX_CALLERS = 16;
 
-/** What the upstream said to whom, when none of them got the blob. */
+/** None of those who asked for it got the blob. */
 export class AllRefused extends SourceError {
-  readonly #refusals: ReadonlyMap<string, SourceError>;
-
-  constructor(refusals: ReadonlyMap<string, SourceError>) {
+  constructor() {
     super('unknown', 'the upstream does not show the blob to any who asked for it');
-    this.#refusals = refusals;
-  }
-
-  /** Undefined for somebody for whom it was not asked. */
-  to(as: AskedAs): SourceError | undefined {
-    return this.#refusals.get(as.key);
   }
 }
 
@@ -25,12 +17,21 @@ export class AllRefused extends SourceError {
  */
 export class CallerSources implements BlobSource {
   readonly #sources = new Map<string, BlobSource>();
+  readonly #refusals = new Map<string, SourceError>();
 
   join(as: AskedAs, source: BlobSource): void {
     this.#sources.delete(as.key);
+    this.#refusals.delete(as.key);
     this.#sources.set(as.key, source);
     const [oldest] = this.#sources.keys();
-    if (this.#sources.size > MAX_CALLERS && oldest !== undefined) this.#sources.delete(oldest);
+    if (this.#sources.size <= MAX_CALLERS || oldest === undefined) return;
+    this.#sources.delete(oldest);
+    this.#refusals.delete(oldest);
+  }
+
+  /** What the upstream said no to this asker with, whoever got the blob; undefined when it did not. */
+  refusalTo(as: AskedAs): SourceError | undefined {
+    return this.#refusals.get(as.key);
   }
 
   open(offset: number, etag: string | undefined, signal: AbortSignal): Promise<OpenedBody> {
@@ -42,16 +43,17 @@ export class CallerSources implements BlobSource {
   }
 
   async #firstOf<T>(ask: (source: BlobSource) => Promise<T>): Promise<T> {
-    const refusals = new Map<string, SourceError>();
+    const tried = new Set<string>();
     for (;;) {
       // Looked up anew: somebody may have joined meanwhile.
-      const [key, source] = [...this.#sources].findLast(([key]) => !refusals.has(key)) ?? [];
-      if (key === undefined || source === undefined) throw new AllRefused(refusals);
+      const [key, source] = [...this.#sources].findLast(([key]) => !tried.has(key)) ?? [];
+      if (key === undefined || source === undefined) throw new AllRefused();
       try {
         return await ask(source);
       } catch (error) {
         if (!(error instanceof SourceError) || error.kind !== 'unknown') throw error;
-        refusals.set(key, error);
+        tried.add(key);
+        if (this.#sources.has(key)) this.#refusals.set(key, error);
       }
     }
   }
