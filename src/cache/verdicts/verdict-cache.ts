@@ -99,7 +99,7 @@ export class VerdictCache {
     const answer = (await within(this.#parts.clock, patience, asked)) ?? TOO_SLOW;
     if (known === undefined || grace <= 0 || answer.kind !== 'unavailable') return answer;
     this.#parts.events.judged(upstream, 'grace');
-    return allowed(known, Math.min(grace, GRACE_STEP));
+    return allowed(known, Math.min(grace, GRACE_STEP, rules.verdict));
   }
 
   /** Somebody has pushed there: what was not there may be now. */
