@@ -23,7 +23,7 @@ import { BlobFiles } from './store/blob-files.ts';
 import { EmbeddedStore } from './store/embedded-store.ts';
 import { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
-import { pushAgent } from './upstream/push-agent.ts';
+import { pushDoor } from './upstream/push-agent.ts';
 import { ServerContexts, type NamedPair } from './tls/serving/server-contexts.ts';
 
 /** Everything a worker needs to know: plain data, without the credentials of upstreams. */
@@ -45,6 +45,7 @@ export interface PushSettings {
     readonly name: string;
     readonly url: string;
     readonly ca: string | undefined;
+    readonly authHosts: readonly string[];
   }[];
   readonly sessionKey: Uint8Array;
 }
@@ -189,9 +190,9 @@ export class EdgeWorker {
 
 function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<string, PushTarget> {
   return new Map(
-    upstreams.map(({ name, url: text, ca }) => {
+    upstreams.map(({ name, url: text, ca, authHosts }) => {
       const url = new URL(text);
-      return [name, { name, url, sessionKey, agent: pushAgent(url, ca) }];
+      return [name, { name, url, sessionKey, ...pushDoor(url, ca, authHosts) }];
     }),
   );
 }

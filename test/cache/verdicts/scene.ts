@@ -43,9 +43,9 @@ export interface Scene {
   readonly clock: ShiftedClock;
   /** Who may read {@link PRIVATE}; a token says what held when it was made. */
   readonly readers: Set<string>;
-  worker(): Worker;
+  readonly worker: () => Worker;
   /** `Authorization` with a new token for {@link PRIVATE}. */
-  bearer(user: keyof typeof USERS): Promise<string>;
+  readonly bearer: (user: keyof typeof USERS) => Promise<string>;
 }
 
 export interface SceneOptions extends SiteOptions {
