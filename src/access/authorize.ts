@@ -33,6 +33,8 @@ export interface Verdicts {
   demand(caller: Caller, wanted: Wanted): Promise<void> | undefined;
   /** The same for `/v2/`. */
   ping(caller: Caller, upstream: string): Promise<void> | undefined;
+  /** The upstream has taken what the caller sent it: they are who they say, where it takes nothing from nobody. */
+  accepted(caller: Caller, upstream: string): Promise<void>;
   /** Who the upstream has let in; undefined before it has, and where it lets in everybody. */
   identityOf(caller: Caller): Identity | undefined;
 }
@@ -41,6 +43,7 @@ export interface Verdicts {
 export const NO_VERDICTS: Verdicts = {
   demand: () => Promise.reject(new Denied('no upstream was asked', true)),
   ping: () => Promise.reject(new Denied('no upstream was asked', false)),
+  accepted: async () => undefined,
   identityOf: () => undefined,
 };
 
@@ -100,6 +103,12 @@ export class Access {
     const granted = grant(caller, wanted.repository, shown);
     const verdict = verdicts?.demand(caller, wanted);
     return verdict === undefined ? granted : verdict.then(() => granted);
+  }
+
+  /** Who has pushed, as the upstream that took it knows them. */
+  async pusher(caller: Caller, upstream: string): Promise<Identity | undefined> {
+    await this.#parts.verdicts?.accepted(caller, upstream);
+    return this.identityOf(caller);
   }
 
   /** The caller by name, as far as that is known by now. */

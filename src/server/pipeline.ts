@@ -164,7 +164,10 @@ export class Pipeline {
     if (action === 'pull') return await this.#route(route, granted, request, { namespace, trace });
     const readable: GrantedChange['readable'] = async (source, name) =>
       await readableOf(access, caller, { repository: source, name, action: 'pull', object: undefined, host });
-    return await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
+    const answer = await this.#push(exchange, { route, namespace, readable, repository: granted }, trace);
+    const pusher = answer.status < 300 ? await access.pusher(caller, repository.upstream) : undefined;
+    if (pusher !== undefined) trace.user = pusher.user;
+    return answer;
   }
 
   /** Ping and catalog: of no repository. */

@@ -47,6 +47,12 @@ export class KnownVerdicts implements Verdicts {
     return this.#isKnown(key, caller) ? undefined : this.#askDoor(key, caller, upstream);
   }
 
+  async accepted(caller: Caller, upstream: string): Promise<void> {
+    if (caller.authorization === undefined || this.#identities.has(caller)) return;
+    const toNobody = await this.#keeper.verdict({ upstream });
+    this.#believe(caller, toNobody.kind === 'unauthorized');
+  }
+
   identityOf(caller: Caller): Identity | undefined {
     return this.#identities.get(caller);
   }

@@ -190,3 +190,19 @@ void t.test('edges of a site share verdicts, and no secret', async (t) => {
   t.equal(await second.worker().manifest(ada, 'v1'), 'DENIED', 'an old record lets nobody in');
   t.equal(records.size, 0);
 });
+
+void t.test('a name is believed only of who was let in where not everybody is', async (t) => {
+  for (const open of [false, true]) {
+    const { central, worker } = await scene(t, { mode: 'basic' });
+    central.addImage(PRIVATE, 'v1', IMAGE);
+    if (open) central.on({}, { kind: 'status', status: 200 });
+    const { access } = worker();
+    const [ada, pusher, bob] = [callerOf(basic('ada')), callerOf(basic('ada')), callerOf(basic('bob', 'x'))];
+    await access.ping(ada, undefined, () => 'central');
+    t.equal(access.identityOf(ada)?.user, open ? undefined : 'ada');
+    t.equal((await access.pusher(pusher, 'central'))?.user, open ? undefined : 'ada');
+    t.equal(await access.pusher(callerOf(undefined), 'central'), undefined);
+    if (!open) await t.rejects(access.ping(bob, undefined, () => 'central') ?? Promise.resolve());
+    t.equal(access.identityOf(bob), undefined);
+  }
+});
