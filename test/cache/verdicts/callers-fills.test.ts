@@ -45,7 +45,7 @@ void t.test('with credentials of its own the edge fetches as itself, and the cal
 });
 
 void t.test('a no to one is neither kept for nor given to another', async (t) => {
-  const { central, site, worker, bearer } = await scene(t);
+  const { central, clock, worker, bearer } = await scene(t);
   const image = createImage({ layers: [5000], seed: 'both' });
   central.addImage(PRIVATE, 'v1', image);
   const { edge } = worker();
@@ -68,7 +68,9 @@ void t.test('a no to one is neither kept for nor given to another', async (t) =>
   const found = await edge.blob(ada, of);
   if (found.kind !== 'blob') throw new Error(found.kind);
   await readAll(found.body);
-  t.ok(await site.store.get('tags', `central/${PRIVATE}:v1`), 'and does not drop her tag');
+  clock.pass(61_000);
+  t.match(await edge.manifest(bob, latest), { kind: 'unknown' }, 'the tag is old, and asked for as him');
+  t.match(await edge.manifest(ada, latest), { result: 'revalidated' }, 'it is still her tag');
 });
 
 const NOT_FOUND = { kind: 'status', status: 404 } as const;
