@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { Access } from './access/authorize.ts';
+import { Access, NO_VERDICTS, type Verdicts } from './access/authorize.ts';
 import { NO_LIMITS, type RequestLimits } from './access/request-limits.ts';
 import { Roles } from './access/roles.ts';
 import { createIdentification } from './app-identification.ts';
@@ -33,15 +33,17 @@ export function accessSettings(
 export interface AccessSurroundings {
   readonly limits: RequestLimits;
   readonly events: IdentityEvents;
+  /** Asked with `auth.mode: upstream` only. */
+  readonly verdicts: Verdicts;
 }
 
 /** For settings that are only tried. */
-const TRIED: AccessSurroundings = { limits: NO_LIMITS, events: UNHEARD };
+const TRIED: AccessSurroundings = { limits: NO_LIMITS, events: UNHEARD, verdicts: NO_VERDICTS };
 
 /** What stands between a request and the cache. @throws for settings that cannot be used; nothing is in force then. */
 export function createAccess(
   { access, auth, roles, tokenKey }: AccessSettings,
-  { limits, events }: AccessSurroundings = TRIED,
+  { limits, events, verdicts }: AccessSurroundings = TRIED,
 ): InForce {
   const { identification, certificates, tokens, sources } = createIdentification(auth, {
     clock: systemClock,
@@ -53,6 +55,7 @@ export function createAccess(
       identification,
       roles: new Roles(roles, auth.mode),
       forbiddenNames: access.forbiddenNames,
+      verdicts: auth.mode === 'upstream' ? verdicts : undefined,
     }),
     limits,
     tokens,

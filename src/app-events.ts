@@ -1,6 +1,7 @@
 import type { BlobCacheEvents } from './cache/fills/blob-cache.ts';
 import type { ListingEvents } from './cache/listings/listings.ts';
 import type { ManifestCacheEvents } from './cache/manifests/manifest-cache.ts';
+import type { VerdictEvents } from './cache/verdicts/verdict-cache.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
 import { repositoryKey } from './oci/repository-ref.ts';
@@ -8,6 +9,7 @@ import type { Log } from './observe/log.ts';
 import type { KeeperMetrics } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { Stored } from './store/blob-index.ts';
+import { StoreError } from './store/metadata-store.ts';
 import type { UpstreamEvents } from './upstream/upstream.ts';
 
 const WARN_INTERVAL = seconds(60);
@@ -86,6 +88,22 @@ export class KeeperEvents {
         this.#seldom.run('list', (leftOut) => this.#log.warn({ list, reason, leftOut }, 'list refused'));
       },
       storeFailed: (error) => this.storeFailed(error),
+    };
+  }
+
+  verdicts(): VerdictEvents {
+    return {
+      judged: (upstream, outcome) => this.#metrics.verdicts.inc({ upstream, outcome }),
+      unanswered: (upstream, error) => {
+        const { message: reason } = error;
+        this.#seldom.run(`verdict of ${upstream}`, (leftOut) =>
+          this.#log.warn({ upstream, reason, leftOut }, 'the upstream does not say who may read what'),
+        );
+      },
+      // A shared store that cannot answer has told so itself.
+      storeFailed: (error) => {
+        if (!(error instanceof StoreError)) this.storeFailed(error);
+      },
     };
   }
 

@@ -2,6 +2,7 @@ import type { AuditLog } from './audit/audit-log.ts';
 import { createEvictor, filesystemOf, openStorage, type Storage } from './app-storage.ts';
 import { joinSite, type SiteMembership } from './app-site.ts';
 import { Warming } from './app-warm.ts';
+import { createVerdicts } from './app-verdicts.ts';
 import { KeeperEvents } from './app-events.ts';
 import { CallerLimits } from './app-limits.ts';
 import type { SiteStore, SiteStoreParts } from './app-redis.ts';
@@ -174,7 +175,9 @@ export class EdgeKeeper {
       rulesOf,
       events: events.listings(),
     });
+    const { site: shares, sealingKey } = parts;
     this.core = new KeeperCore({
+      verdicts: createVerdicts(this.#upstreams, { shares, rulesOf, tokens, sealingKey, events }),
       blobs: this.#blobs,
       manifests: this.#manifests,
       listings,

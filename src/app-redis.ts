@@ -1,4 +1,5 @@
 import { tagRecords, type RulesOf } from './cache/manifests/freshness.ts';
+import type { VerdictStore } from './cache/verdicts/verdict-records.ts';
 import type { RedisConfig } from './config/config.ts';
 import { seconds } from './lib/brand.ts';
 import { systemClock } from './lib/clock.ts';
@@ -26,6 +27,7 @@ export interface SiteStore {
   readonly leases: Leases;
   /** Of callers' requests. */
   readonly counters: SharedCounters;
+  readonly verdicts: VerdictStore;
   /** Messages between the edges, sealed under `announcementKey`. */
   readonly channel: SiteChannel;
   readonly announcementKey: Uint8Array;
@@ -101,6 +103,11 @@ export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteS
       key: siteKey(secret, 'leases'),
     }),
     counters: new RedisCounters(connection, { prefix: redis.prefix, key: siteKey(secret, 'rates') }),
+    verdicts: {
+      get: (key) => shared.get('tokens', verdictKey(key)),
+      put: (key, value, expiresAt) => shared.put('tokens', verdictKey(key), value, { expiresAt }),
+      delete: (key) => shared.delete('tokens', verdictKey(key)),
+    },
     channel: new RedisChannel(connection, redis.prefix, (error) =>
       warn('channel', { reason: error.message }, 'this edge does not hear the others of its site'),
     ),
@@ -109,4 +116,9 @@ export function openSiteStore(redis: RedisConfig, rulesOf: RulesOf, parts: SiteS
     tokenKey: siteKey(secret, 'tokens'),
     metrics,
   };
+}
+
+/** Beside the upstreams' tokens, none of which is kept under such a name. */
+function verdictKey(key: string): string {
+  return `verdict ${key}`;
 }

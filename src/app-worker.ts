@@ -7,6 +7,7 @@ import { acceptConnections } from './app-connections.ts';
 import { EdgeCache } from './cache/edge-cache.ts';
 import type { Keeper, KeeperEvent } from './cache/keeper.ts';
 import { LocalCache } from './cache/local-cache.ts';
+import { KnownVerdicts } from './registry/verdicts/known-verdicts.ts';
 import { UpstreamRules } from './cache/manifests/freshness.ts';
 import { serveKeeper } from './cluster/worker-channel.ts';
 import type { FreshnessConfig, ListenAddress, LogLevel } from './config/config.ts';
@@ -28,7 +29,7 @@ import { BlobFiles } from './store/blob-files.ts';
 import { EmbeddedStore } from './store/embedded-store.ts';
 import { StoreLayout } from './store/layout.ts';
 import type { LocalMetadata } from './store/metadata-store.ts';
-import { pushAgent } from './upstream/push-agent.ts';
+import { pushDoor } from './upstream/push-agent.ts';
 import { ServerContexts, type NamedPair } from './tls/serving/server-contexts.ts';
 
 /** Everything a worker needs to know: plain data, without the credentials of upstreams. */
@@ -52,6 +53,7 @@ export interface PushSettings {
     readonly name: string;
     readonly url: string;
     readonly ca: string | undefined;
+    readonly authHosts: readonly string[];
   }[];
   readonly sessionKey: Uint8Array;
 }
@@ -84,8 +86,9 @@ export class EdgeWorker {
   /** In force now: {@link reload} replaces them. */
   readonly #rules: UpstreamRules;
   #inForce: InForce;
-  /** What callers have used outlives a reload. */
+  /** What callers have used outlives a reload, and so does what upstreams have said of them. */
   readonly #limits: RateLimits;
+  readonly #verdicts: KnownVerdicts;
   readonly #createAccess: (guard: AccessSettings) => InForce;
   readonly #ownStore: EmbeddedStore | undefined;
   readonly #pushTargets: ReadonlyMap<string, PushTarget>;
@@ -97,6 +100,7 @@ export class EdgeWorker {
     const log = createLog(settings.logLevel, name);
     this.#log = log;
     this.#rules = new UpstreamRules(settings.upstreams);
+    this.#verdicts = new KnownVerdicts(keeper, systemClock);
     this.#metrics = new WorkerMetrics(name);
     this.#limits = new RateLimits(settings.guard.limits, {
       clock: systemClock,
@@ -122,7 +126,8 @@ export class EdgeWorker {
     this.#settings = settings;
     this.#cache = new EdgeCache(local, keeper, files, new ReadBudget(READ_BUDGET_BYTES));
     const events = identityEvents(this.#metrics.registry, log);
-    this.#createAccess = (guard) => createAccess(guard, { limits: this.#limits, events });
+    this.#createAccess = (guard) =>
+      createAccess(guard, { limits: this.#limits, events, verdicts: this.#verdicts });
     this.#inForce = this.#createAccess(settings.guard);
     this.#inForce.start();
     this.#audit = settings.audit
@@ -237,9 +242,9 @@ function connectionLimits({ guard: { limits }, workers }: WorkerSettings): Conne
 
 function pushTargets({ upstreams, sessionKey }: PushSettings): ReadonlyMap<string, PushTarget> {
   return new Map(
-    upstreams.map(({ name, url: text, ca }) => {
+    upstreams.map(({ name, url: text, ca, authHosts }) => {
       const url = new URL(text);
-      return [name, { name, url, sessionKey, agent: pushAgent(url, ca) }];
+      return [name, { name, url, sessionKey, ...pushDoor(url, ca, authHosts) }];
     }),
   );
 }

@@ -332,8 +332,8 @@ async function pushSettings(config: Config): Promise<WorkerSettings['pushes']> {
   const key = await sealingKeyOf(config);
   return {
     // The first URL alone: an upload lives on one host, and half of it is of no use on another.
-    upstreams: config.upstreams.flatMap(({ name, push, urls: [url], ca }) =>
-      push && url !== undefined ? [{ name, url, ca }] : [],
+    upstreams: config.upstreams.flatMap(({ name, push, urls: [url], ca, authHosts }) =>
+      push && url !== undefined ? [{ name, url, ca, authHosts }] : [],
     ),
     sessionKey: new Uint8Array(hkdfSync('sha256', key, '', 'upload locations', 32)),
   };

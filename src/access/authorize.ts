@@ -5,7 +5,7 @@ import type { Reference } from '../oci/reference.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { callerKey } from './caller-key.ts';
-import type { Caller, Evidence } from './caller.ts';
+import type { Caller, Evidence, Identity } from './caller.ts';
 import { CATALOG, isInScope } from './edge/token-scope.ts';
 import type { Identification } from './identification.ts';
 import { Denied, Unauthorized } from './refusals.ts';
@@ -34,7 +34,22 @@ export interface Verdicts {
   demand(caller: Caller, wanted: Wanted): Promise<void> | undefined;
   /** The same for `/v2/`. */
   ping(caller: Caller, upstream: string): Promise<void> | undefined;
+  /** The upstream has taken what the caller sent it: they are who they say, where it takes nothing from nobody. */
+  accepted(caller: Caller, upstream: string): Promise<void>;
+  /** Who the upstream has let in; undefined before it has, and where it lets in everybody. */
+  identityOf(caller: Caller): Identity | undefined;
 }
+
+/** Where the upstreams cannot be asked nobody gets in. */
+export const NO_VERDICTS: Verdicts = {
+  demand: () => Promise.reject(new Denied('no upstream was asked', true)),
+  ping: () => Promise.reject(new Denied('no upstream was asked', false)),
+  accepted: async () => undefined,
+  identityOf: () => undefined,
+};
+
+/** What is nothing to an upstream: podman's Basic without a name and a password, and what no header can be made of. */
+const NOTHING_SHOWN = /^basic og==$|[^\x20-\x7e]/i;
 
 export interface AccessParts {
   readonly identification: Identification;
@@ -56,7 +71,10 @@ export class Access {
   identify(evidence: Evidence): Caller | Promise<Caller> {
     const { identification, verdicts } = this.#parts;
     const { address, authorization, origin } = evidence;
-    if (verdicts !== undefined) return { address, identity: undefined, authorization, origin };
+    if (verdicts !== undefined) {
+      const nothing = authorization === undefined || NOTHING_SHOWN.test(authorization);
+      return { address, identity: undefined, authorization: nothing ? undefined : authorization, origin };
+    }
     const identity = identification.identify(evidence);
     return identity instanceof Promise
       ? identity.then((known) => ({ address, identity: known, origin }))
@@ -85,13 +103,29 @@ export class Access {
   /** Not a promise where none is needed. @throws {Unauthorized | Denied} and what the upstream says no with. */
   authorize(caller: Caller, wanted: Wanted): GrantedRepository | Promise<GrantedRepository> {
     const granting = this.#judge(caller, wanted);
-    const granted = grant(
-      caller,
-      wanted.repository,
-      this.#parts.verdicts === undefined ? granting : 'upstream',
-    );
-    const verdict = this.#parts.verdicts?.demand(caller, wanted);
+    const { verdicts } = this.#parts;
+    // Nothing is as good as something to show, as long as the upstream is shown the same as when it was asked.
+    const shown = verdicts === undefined ? undefined : (caller.authorization ?? '');
+    const by = verdicts === undefined ? granting : 'upstream';
+    const granted = grant(caller, wanted.repository, { by, authorization: shown });
+    const verdict = verdicts?.demand(caller, wanted);
     return verdict === undefined ? granted : verdict.then(() => granted);
+  }
+
+  /** Who has pushed, as the upstream that took it knows them. */
+  async pusher(caller: Caller, upstream: string): Promise<Identity | undefined> {
+    await this.#parts.verdicts?.accepted(caller, upstream);
+    return this.identityOf(caller);
+  }
+
+  /** The caller by name, as far as that is known by now. */
+  identityOf(caller: Caller): Identity | undefined {
+    return caller.identity ?? this.#parts.verdicts?.identityOf(caller);
+  }
+
+  /** No upstream says of a name in a list whether this caller may see it. */
+  get showsCatalog(): boolean {
+    return this.#parts.verdicts === undefined;
   }
 
   /** A list shows what its reader could also ask for by name, and nothing else. */
@@ -166,8 +200,16 @@ function inCatalog(caller: Caller): Caller {
   return isInScope(scopes, CATALOG, '*') ? { ...caller, identity } : caller;
 }
 
-function grant(caller: Caller, { upstream, name }: RepositoryRef, by: string): GrantedRepository {
-  const { authorization } = caller;
+interface Granting {
+  readonly by: string;
+  readonly authorization: string | undefined;
+}
+
+function grant(
+  caller: Caller,
+  { upstream, name }: RepositoryRef,
+  { by, authorization }: Granting,
+): GrantedRepository {
   const asker = { caller: callerKey(caller), ...(authorization !== undefined && { authorization }) };
   return { upstream, name, asker, by } as GrantedRepository;
 }

@@ -18,6 +18,7 @@ import type {
   Limited,
   ListingAnswer,
   ManifestAnswer,
+  NotAuthorized,
   PushNotice,
   Unavailable,
   Unknown,
@@ -30,6 +31,7 @@ const TOUCH_INTERVAL_MS = 1000;
 
 export type BlobFound =
   | { readonly kind: 'blob'; readonly body: BlobBody; readonly result: CacheResult }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited;

@@ -18,15 +18,19 @@ import type {
   ManifestAnswer,
   ManifestQuestion,
   PushNotice,
+  VerdictAnswer,
+  VerdictQuestion,
 } from './keeper.ts';
 import { UNLIMITED, type QuestionLimits } from './limits/question-limits.ts';
 import type { Listings } from './listings/listings.ts';
+import type { VerdictCache } from './verdicts/verdict-cache.ts';
 import type { ManifestCache } from './manifests/manifest-cache.ts';
 
 export interface KeeperCoreParts {
   readonly blobs: BlobCache;
   readonly manifests: ManifestCache;
   readonly listings: Listings;
+  readonly verdicts: VerdictCache;
   readonly index: BlobIndex;
   readonly clock: Clock;
   readonly received: (bytes: number) => void;
@@ -155,9 +159,14 @@ export class KeeperSession implements Keeper {
     return this.#parts.blobs.verify(digest);
   }
 
+  verdict(question: VerdictQuestion): Promise<VerdictAnswer> {
+    return this.#parts.verdicts.verdict(question);
+  }
+
   async pushed(notice: PushNotice): Promise<void> {
-    const { blobs, manifests, listings } = this.#parts;
+    const { blobs, manifests, listings, verdicts } = this.#parts;
     const { repository, gone } = notice;
+    verdicts.pushed(repository);
     if (notice.kind === 'blob') {
       await blobs.pushed({ repository, digest: notice.digest }, gone);
       return;

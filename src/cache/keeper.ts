@@ -1,6 +1,7 @@
 import type { AuditEntry } from '../audit/audit-entry.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Asker } from '../oci/granted.ts';
+import type { Milliseconds } from '../lib/brand.ts';
 import type { Page } from '../oci/page.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
@@ -27,6 +28,8 @@ export interface Keeper {
   closeBypass(ticket: number): void;
   /** The file of a blob seems damaged: it is hashed, and set aside if it is. Resolves when that is done. */
   suspect(digest: Digest): Promise<void>;
+  /** With `auth.mode: upstream`: what the upstream says to a caller. */
+  verdict(question: VerdictQuestion): Promise<VerdictAnswer>;
   /** A client changed the upstream through this edge: what was known of it here is forgotten when this resolves. */
   pushed(notice: PushNotice): Promise<void>;
   /** These were used; order within a batch does not matter. */
@@ -87,6 +90,38 @@ export interface Limited {
   readonly retryAfterSeconds: number;
 }
 
+/** The upstream wants the caller to identify, or otherwise than they did. */
+export interface NotAuthorized {
+  readonly kind: 'unauthorized';
+  /** Values of `WWW-Authenticate`. */
+  readonly challenges: readonly string[];
+}
+
+export interface VerdictQuestion {
+  readonly upstream: string;
+  /** What is to be read; absent: `/v2/`. */
+  readonly wanted?: {
+    readonly repository: RepositoryRef;
+    /** Below the repository: `manifests/latest`, `blobs/sha256:…`; absent for its lists. */
+    readonly path?: string;
+  };
+  /** What the caller shows; absent: nothing. A secret: never kept, never logged. */
+  readonly authorization?: string;
+}
+
+export type VerdictAnswer =
+  | {
+      readonly kind: 'allowed';
+      /** The caller need not be asked about for so long; 0 for this once. */
+      readonly freshFor: Milliseconds;
+      /** The upstream lets in nobody who shows nothing: who it lets in is who they say. */
+      readonly identified: boolean;
+    }
+  | NotAuthorized
+  /** Not for this caller, or not there: the two look the same. */
+  | Unknown
+  | Unavailable;
+
 export type ManifestAnswer =
   | {
       readonly kind: 'manifest';
@@ -95,6 +130,7 @@ export type ManifestAnswer =
       readonly content: Uint8Array;
       readonly result: CacheResult;
     }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited
@@ -105,12 +141,14 @@ export type BlobAnswer =
   /** On disk, and this repository may show it. */
   | { readonly kind: 'stored' }
   | { readonly kind: 'fill'; readonly fill: FillProgress; readonly joined: boolean }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited;
 
 export type BlobSizeAnswer =
   | { readonly kind: 'size'; readonly size: number; readonly stored: boolean }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited;
@@ -137,6 +175,7 @@ export type ListingAnswer =
       readonly next: Page | undefined;
       readonly result: CacheResult;
     }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited

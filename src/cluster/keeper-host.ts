@@ -5,6 +5,7 @@ import type {
   ListingQuestion,
   ManifestQuestion,
   PushNotice,
+  VerdictQuestion,
 } from '../cache/keeper.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { KeeperMessage, Question, WorkerMessage } from './messages.ts';
@@ -77,6 +78,8 @@ export class KeeperHost<Settings> {
         return session.suspect(argument as Digest);
       case 'pushed':
         return session.pushed(argument as PushNotice);
+      case 'verdict':
+        return session.verdict(argument as VerdictQuestion);
     }
   }
 }

@@ -5,7 +5,15 @@ import type { MetricsSnapshot } from '../observe/metrics.ts';
 
 /** The questions of {@link Keeper}, by name: each takes one argument and gives one answer. */
 export type Question =
-  'manifest' | 'blob' | 'blobSize' | 'listing' | 'openBypass' | 'readBypass' | 'suspect' | 'pushed';
+  | 'manifest'
+  | 'blob'
+  | 'blobSize'
+  | 'listing'
+  | 'openBypass'
+  | 'readBypass'
+  | 'suspect'
+  | 'pushed'
+  | 'verdict';
 export type ArgumentOf<Q extends Question> = Parameters<Keeper[Q]>[0];
 export type AnswerOf<Q extends Question> = Awaited<ReturnType<Keeper[Q]>>;
 

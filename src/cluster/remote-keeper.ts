@@ -12,6 +12,8 @@ import type {
   ManifestAnswer,
   ManifestQuestion,
   PushNotice,
+  VerdictAnswer,
+  VerdictQuestion,
 } from '../cache/keeper.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { AnswerOf, ArgumentOf, Question, WorkerMessage } from './messages.ts';
@@ -70,6 +72,10 @@ export class RemoteKeeper implements Keeper {
 
   suspect(digest: Digest): Promise<void> {
     return this.#ask('suspect', digest);
+  }
+
+  verdict(question: VerdictQuestion): Promise<VerdictAnswer> {
+    return this.#ask('verdict', question);
   }
 
   pushed(notice: PushNotice): Promise<void> {

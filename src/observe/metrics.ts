@@ -138,6 +138,11 @@ export class KeeperMetrics {
     'Upstream requests without an answer, by kind.',
     ['upstream', 'kind'],
   );
+  readonly verdicts = this.#counter(
+    'pierhead_verdicts_total',
+    'What upstreams said to callers who wanted to read, by outcome.',
+    ['upstream', 'outcome'],
+  );
   readonly tokens = this.#counter('pierhead_upstream_tokens_total', 'Token requests, by outcome.', [
     'upstream',
     'outcome',

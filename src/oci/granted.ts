@@ -5,7 +5,7 @@ import type { RepositoryRef } from './repository-ref.ts';
 export interface Asker {
   /** By what they are counted (`access/caller-key.ts`). */
   readonly caller: string;
-  /** What the client shows the upstream, in place of the edge's own credentials: with `auth.mode: upstream` only. */
+  /** What the client shows the upstream, empty for nothing; with `auth.mode: upstream` only, and always then. */
   readonly authorization?: string;
 }
 

@@ -1,5 +1,6 @@
 import type { BlobBody } from '../cache/fills/blob-body.ts';
-import type { CacheResult } from '../cache/keeper.ts';
+import { Unauthorized } from '../access/refusals.ts';
+import type { CacheResult, NotAuthorized } from '../cache/keeper.ts';
 import type { ErrorCode } from '../oci/error-codes.ts';
 
 /** What goes back to a client. `server/` writes it; nothing here knows a socket. */
@@ -28,6 +29,11 @@ export interface RequestFacts {
 }
 
 export const NO_BODY: AnswerBody = { kind: 'none' };
+
+/** What the caller shows was good when they were judged, and is no longer. */
+export function notAuthorized({ challenges }: NotAuthorized): Unauthorized {
+  return new Unauthorized('the upstream registry wants to know who you are', challenges);
+}
 
 export function jsonAnswer(content: unknown, head: boolean): Answer {
   const body = Buffer.from(JSON.stringify(content));

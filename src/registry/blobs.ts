@@ -1,12 +1,12 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
-import type { Limited } from '../cache/keeper.ts';
+import type { Limited, NotAuthorized, Unavailable, Unknown } from '../cache/keeper.ts';
 import { MemoryBody } from '../cache/fills/blob-body.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { parseRange, resolveRange, type RangeRequest } from '../oci/range.ts';
 import { limited } from './limited.ts';
-import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
+import { matchesTag, NO_BODY, notAuthorized, type Answer, type RequestFacts } from './answer.ts';
 
 /**
  * `GET` and `HEAD /v2/<name>/blobs/<digest>`. What cannot be had is 404 BLOB_UNKNOWN, also when the upstream is away:
@@ -85,10 +85,9 @@ function wantedRange(facts: RequestFacts, etag: string): RangeRequest {
   return conditionHolds ? range : { kind: 'whole' };
 }
 
-function absent(
-  found: { kind: 'unknown' } | { kind: 'unavailable'; reason: string } | Limited,
-): RegistryError {
+function absent(found: NotAuthorized | Unknown | Unavailable | Limited): RegistryError {
   if (found.kind === 'limited') return limited(found);
+  if (found.kind === 'unauthorized') return notAuthorized(found);
   return new RegistryError('BLOB_UNKNOWN', found.kind === 'unavailable' ? found.reason : undefined);
 }
 

@@ -4,7 +4,7 @@ import { RegistryError, type ErrorCode } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import { pageQuery, type Page } from '../oci/page.ts';
 import { REFERRERS_MEDIA_TYPE } from '../oci/referrers.ts';
-import { NO_BODY, type Answer } from './answer.ts';
+import { NO_BODY, notAuthorized, type Answer } from './answer.ts';
 import { limited } from './limited.ts';
 import type { Route } from './route.ts';
 
@@ -94,6 +94,8 @@ export function listingOf(
   unknown: ErrorCode,
 ): Extract<ListingAnswer, { kind: 'listing' }> {
   switch (answer.kind) {
+    case 'unauthorized':
+      throw notAuthorized(answer);
     case 'unknown':
       throw new RegistryError(unknown);
     case 'unavailable':

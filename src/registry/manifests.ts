@@ -3,7 +3,7 @@ import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { Reference } from '../oci/reference.ts';
 import { limited } from './limited.ts';
-import { matchesTag, NO_BODY, type Answer, type RequestFacts } from './answer.ts';
+import { matchesTag, NO_BODY, notAuthorized, type Answer, type RequestFacts } from './answer.ts';
 
 /**
  * `GET` and `HEAD /v2/<name>/manifests/<reference>`. The stored type is sent as it is, whatever `Accept` says: clients
@@ -17,6 +17,8 @@ export async function answerManifest(
 ): Promise<Answer> {
   const answer = await cache.manifest(repository, reference);
   switch (answer.kind) {
+    case 'unauthorized':
+      throw notAuthorized(answer);
     case 'unknown':
       throw new RegistryError('MANIFEST_UNKNOWN');
     case 'unavailable':

@@ -192,7 +192,10 @@ export class Pipeline {
     };
     const { keepsCredentials } = access;
     const change = { route, namespace, readable, keepsCredentials, repository: granted };
-    return await this.#push(exchange, change, trace);
+    const answer = await this.#push(exchange, change, trace);
+    const pusher = answer.status < 300 ? await access.pusher(caller, repository.upstream) : undefined;
+    if (pusher !== undefined) trace.user = pusher.user;
+    return answer;
   }
 
   /** Ping and catalog: of no repository. */
@@ -208,6 +211,7 @@ export class Pipeline {
     if (judged !== undefined) await judged;
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);
+    if (!access.showsCatalog) throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
     const visible = access.hidesRepositories ? access.visibleTo(caller) : undefined;
     const { cache, clock } = this.#parts;
     return await answerCatalog(cache, upstreams, { head, namespace, host, page: route.page, visible, clock });

@@ -10,6 +10,8 @@ import { MalformedRequest } from './request-check.ts';
 /** An upstream that may be pushed to, with the connections to it. */
 export interface PushTarget extends PushUpstream {
   readonly agent: Agent;
+  /** What of the upstream's `WWW-Authenticate` a client may be told. @throws {Error} fit for the log */
+  readonly challenges: (header: string | readonly string[] | undefined) => readonly string[];
 }
 
 export interface Outgoing {

@@ -8,6 +8,7 @@ import type { Log } from '../observe/log.ts';
 import type { WorkerMetrics } from '../observe/metrics.ts';
 import { NO_BODY, type Answer } from '../registry/answer.ts';
 import { answerPush, type PushRoute } from '../registry/push/push.ts';
+import type { UpstreamReply } from '../registry/push/upstream-reply.ts';
 import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
 import type { BodyPace } from './body-pace.ts';
 import { ClientGone, PushProxy, type PushTarget } from './push-proxy.ts';
@@ -70,8 +71,8 @@ export class Pushes {
         { ...push, upstream: target, method, headers },
         {
           readable: (name) => this.#readable(push, headers.host, name),
-          send: (path, passed) =>
-            this.#proxy.send(request, response, {
+          send: async (path, passed) => {
+            const reply = await this.#proxy.send(request, response, {
               target,
               path,
               headers: passed,
@@ -79,7 +80,9 @@ export class Pushes {
                 push.received(bytes);
                 metrics.pushedBytes.inc({ upstream: target.name }, bytes);
               },
-            }),
+            });
+            return reply.status === 401 ? this.#withJudgedChallenge(target, reply) : reply;
+          },
           changed: (notice) => cache.pushed(notice),
         },
       );
@@ -108,6 +111,19 @@ export class Pushes {
     } catch (error) {
       if (error instanceof RegistryError) return undefined;
       throw error;
+    }
+  }
+
+  /** A client without one is refused all the same, and takes its password nowhere. */
+  #withJudgedChallenge(target: PushTarget, reply: UpstreamReply): UpstreamReply {
+    const { 'www-authenticate': said, ...headers } = reply.headers;
+    try {
+      const [challenge] = target.challenges(said);
+      return { ...reply, headers: { ...headers, ...(challenge && { 'www-authenticate': challenge }) } };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#parts.log.warn({ upstream: target.name, reason }, 'a challenge is not handed on');
+      return { ...reply, headers };
     }
   }
 

@@ -73,6 +73,8 @@ export async function authorizeRequest(
     const authorized = access.authorize(caller, wanted);
     const granted = authorized instanceof Promise ? await authorized : authorized;
     trace.granted = granted.by;
+    const identity = access.identityOf(caller);
+    if (identity !== undefined) trace.user = identity.user;
     return granted;
   } catch (error) {
     if (!(error instanceof Denied)) throw error;

@@ -16,12 +16,19 @@ import type { CredentialSource } from './credentials/credential-source.ts';
 import { OriginHealth } from './health.ts';
 import { discard, headerOf, OriginPool, type HopAnswer, type HopRequest } from './origin-pool.ts';
 import { mayRedirectAnywhere, redirectTarget, type TargetRules } from './targets.ts';
-import { UpstreamError, type Timeouts, type TokenStore, type UpstreamQuestion } from './upstream.ts';
+import { passedChallenges } from './callers/passed-challenges.ts';
+import {
+  UpstreamError,
+  type Showing,
+  type Timeouts,
+  type TokenStore,
+  type UpstreamQuestion,
+} from './upstream.ts';
 
 const MAX_REDIRECTS = 3;
 /** What distribution's `_catalog` asks for. */
 const CATALOG_SCOPE = 'registry:catalog:*';
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+export const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** What must not follow a redirect to another origin (CVE-2020-15157). */
 const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
 const DENIALS = new Set([400, 401, 403, 405]);
@@ -44,6 +51,11 @@ export interface OriginParts extends AuthenticationEvents {
   readonly classify: Classify;
   readonly lookup?: LookupFunction | undefined;
   readonly onHealth: (healthy: boolean) => void;
+}
+
+export interface OriginAnswer extends HopAnswer {
+  /** As {@link UpstreamResponse.challenges}. */
+  readonly challenges?: readonly string[];
 }
 
 interface Exchange {
@@ -95,7 +107,7 @@ export class RegistryOrigin {
    * One attempt: the registry, its token service when it wants one, and its redirects.
    * @throws {UpstreamError}
    */
-  async ask(question: UpstreamQuestion): Promise<HopAnswer> {
+  async ask(question: UpstreamQuestion): Promise<OriginAnswer> {
     const repository = question.repository && `${this.#prefix}${question.repository}`;
     const request: HopRequest = {
       method: question.method,
@@ -105,8 +117,13 @@ export class RegistryOrigin {
       signal: question.signal,
     };
     const scope = repository === undefined ? CATALOG_SCOPE : `repository:${repository}:pull`;
-    const { answer, sent } = await this.#askAuthenticated(request, scope);
-    return REDIRECTS.has(answer.status) ? this.#follow(answer, sent) : answer;
+    const { answer, sent } =
+      question.showing === undefined
+        ? await this.#askAuthenticated(request, scope)
+        : await this.#askShowing(request, question.showing);
+    const followed = question.redirects !== 'answer' && REDIRECTS.has(answer.status);
+    const last = followed ? await this.#follow(answer, sent) : answer;
+    return question.showing !== undefined && last.status === 401 ? this.#withChallenges(last) : last;
   }
 
   async close(): Promise<void> {
@@ -114,11 +131,23 @@ export class RegistryOrigin {
     await Promise.all([this.#home, this.#checked, this.#allowed].map((pool) => pool.destroy()));
   }
 
+  /** Nothing of the edge's own is sent, not even after a 401. */
+  async #askShowing(request: HopRequest, { authorization }: Showing): Promise<Exchange> {
+    const sent = withAuthorization(request, authorization);
+    return { answer: await this.#askHome(sent), sent };
+  }
+
+  #withChallenges(answer: HopAnswer): OriginAnswer {
+    try {
+      return { ...answer, challenges: passedChallenges(answer.headers['www-authenticate'], this.#rules) };
+    } catch (error) {
+      discard(answer);
+      throw error;
+    }
+  }
+
   /** Answers one challenge, and one more with other credentials: what then comes is the registry's word. */
   async #askAuthenticated(request: HopRequest, scope: string): Promise<Exchange> {
-    if (request.headers['authorization'] !== undefined) {
-      return { answer: await this.#askHome(request), sent: request };
-    }
     const { signal } = request;
     const first = await orAborted(this.#authentication.atFirst(scope), signal);
     const exchange = await this.#show(request, first);
@@ -150,8 +179,7 @@ export class RegistryOrigin {
 
   async #show(request: HopRequest, shown: Shown | undefined): Promise<Exchange> {
     const authorization = shown && this.#authentication.headerFor(shown);
-    const sent =
-      authorization === undefined ? request : { ...request, headers: { ...request.headers, authorization } };
+    const sent = withAuthorization(request, authorization);
     return { answer: await this.#askHome(sent), sent };
   }
 
@@ -207,6 +235,12 @@ function refusal(classes: readonly AddressClass[], home: AddressClass): Error | 
 
 function withoutPrivate(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)));
+}
+
+function withAuthorization(request: HopRequest, authorization: string | undefined): HopRequest {
+  return authorization === undefined
+    ? request
+    : { ...request, headers: { ...request.headers, authorization } };
 }
 
 function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {

@@ -7,7 +7,7 @@ import { classifyAddress, type Classify } from './address-policy.ts';
 import { discard, headerOf, type HopAnswer } from './origin-pool.ts';
 import { createCredentialSource, type CredentialOptions } from './credentials/create-source.ts';
 import type { CredentialSource } from './credentials/credential-source.ts';
-import { RegistryOrigin } from './registry-origin.ts';
+import { REDIRECTS, RegistryOrigin, type OriginAnswer } from './registry-origin.ts';
 import { parseQuota, parseRetryAfter, ThrottleWindow } from './throttle.ts';
 import { trusting } from './trusting.ts';
 import {
@@ -70,6 +70,7 @@ interface Trail {
 
 export class UpstreamClient implements Upstream {
   readonly name: string;
+  readonly ownCredentials: boolean;
   readonly #clock: Clock;
   readonly #events: UpstreamEvents;
   readonly #random: () => number;
@@ -92,6 +93,7 @@ export class UpstreamClient implements Upstream {
     } = parts;
     const { name } = options;
     this.name = name;
+    this.ownCredentials = options.credentials !== undefined;
     this.#clock = clock;
     this.#events = events;
     this.#random = random;
@@ -145,9 +147,15 @@ export class UpstreamClient implements Upstream {
     try {
       const answer = await this.#tryOrigins(question);
       settle(true);
-      return { status: answer.status, headers: firstValues(answer), body: answer.body };
+      const { status, challenges, body } = answer;
+      return { status, headers: firstValues(answer), body, ...(challenges && { challenges }) };
     } catch (error) {
-      if (error instanceof UpstreamError && error.kind === 'throttled') {
+      // A caller's quota that is used up is theirs: the others are asked for as before.
+      if (
+        error instanceof UpstreamError &&
+        error.kind === 'throttled' &&
+        question.showing?.authorization === undefined
+      ) {
         this.#throttle.begin(error.retryAfterMs ?? seconds(1));
       }
       settle(question.signal?.aborted !== true);
@@ -162,7 +170,7 @@ export class UpstreamClient implements Upstream {
     await Promise.all(this.#origins.map((origin) => origin.close()));
   }
 
-  async #tryOrigins(question: UpstreamQuestion): Promise<HopAnswer> {
+  async #tryOrigins(question: UpstreamQuestion): Promise<OriginAnswer> {
     const attempts = question.attempts ?? Math.max(ATTEMPTS, this.#origins.length);
     const trail: Trail = { failed: new Set(), excluded: new Set(), rounds: 0, error: undefined };
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
@@ -201,12 +209,13 @@ export class UpstreamClient implements Upstream {
     return this.#closing.signal.aborted ? undefined : usable()[0];
   }
 
-  async #attempt(origin: RegistryOrigin, question: UpstreamQuestion): Promise<HopAnswer> {
+  async #attempt(origin: RegistryOrigin, question: UpstreamQuestion): Promise<OriginAnswer> {
     const started = this.#clock.monotonic();
     const answer = await origin.ask(question);
     this.#events.answered?.(this.name, answer.status, ms(this.#clock.monotonic() - started));
     if (question.path.startsWith('manifests/')) this.#tellQuota(answer);
-    const failure = failureOf(answer, this.#clock);
+    const redirected = question.redirects === 'answer' && REDIRECTS.has(answer.status);
+    const failure = redirected ? undefined : failureOf(answer, this.#clock);
     if (failure === undefined) return answer;
     discard(answer);
     const [kind, what, retryAfterMs] = failure;

@@ -11,15 +11,26 @@ export interface UpstreamQuestion {
   readonly repository: RepositoryName | undefined;
   /** What follows `/v2/<repository>/`: `manifests/latest`, `blobs/sha256:…`, `tags/list?n=5`. */
   readonly path: string;
-  /** `Accept`, `Range`, `If-Range`. An `Authorization` here is sent instead of the edge's own. */
+  /** `Accept`, `Range`, `If-Range`. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** What a caller shows, in place of all that is the edge's own: a 401 is the answer then, with its challenges. */
+  readonly showing?: Showing | undefined;
+  /** `answer`: a redirect is not followed, and its status is the answer. */
+  readonly redirects?: 'follow' | 'answer';
   readonly signal?: AbortSignal;
   /** Attempts in all, 1 = no retry. Default 3, or the number of URLs when there are more. */
   readonly attempts?: number;
 }
 
+export interface Showing {
+  /** Undefined: nothing. A secret. */
+  readonly authorization: string | undefined;
+}
+
 export interface UpstreamResponse {
   readonly status: number;
+  /** Of a 401 to what a caller has shown: values of `WWW-Authenticate` that may go on to the caller. */
+  readonly challenges?: readonly string[] | undefined;
   /** Names in lower case; of a repeated header only the first value. */
   readonly headers: Readonly<Record<string, string>>;
   /** To be consumed or destroyed by the caller. What breaks after the headers is an error of this stream. */
@@ -73,6 +84,8 @@ export class CredentialError extends UpstreamError {
 
 export interface Upstream {
   readonly name: string;
+  /** Whether the edge has credentials for it. */
+  readonly ownCredentials: boolean;
   /**
    * Resolves with the upstream's word on the question: 2xx, 304, 400, 401, 403, 404, 405, 410, 416; 401 and 403 only
    * after authentication was tried as far as it can be.

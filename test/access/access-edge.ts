@@ -22,7 +22,7 @@ import { listenPlain } from '../../src/server/listeners.ts';
 import { Pipeline, type InForce } from '../../src/server/pipeline.ts';
 import type { PushTarget } from '../../src/server/push-proxy.ts';
 import { Pushes } from '../../src/server/pushes.ts';
-import { pushAgent } from '../../src/upstream/push-agent.ts';
+import { pushDoor } from '../../src/upstream/push-agent.ts';
 import { CacheSite } from '../cache/cache-site.ts';
 import { startCentral, type Central } from '../support/central.ts';
 import { get, type Answer, type GetOptions } from '../support/clients.ts';
@@ -98,9 +98,9 @@ export async function startAccessEdge(t: Test, options: AccessEdgeOptions = {}):
   const targets = new Map<string, PushTarget>();
   if (taker !== undefined) {
     const url = new URL(taker.url);
-    const agent = pushAgent(url, undefined);
-    t.teardown(() => agent.destroy());
-    targets.set('central', { name: 'central', url, sessionKey: randomBytes(32), agent });
+    const door = pushDoor(url, undefined, []);
+    t.teardown(() => door.agent.destroy());
+    targets.set('central', { name: 'central', url, sessionKey: randomBytes(32), ...door });
   }
   const file = join(tempFolder(t, 'log'), 'log');
   const fd = openSync(file, 'w');

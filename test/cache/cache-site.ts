@@ -15,6 +15,8 @@ import type { FreshnessRules } from '../../src/cache/manifests/freshness.ts';
 import { ManifestCache } from '../../src/cache/manifests/manifest-cache.ts';
 import { ManifestStore } from '../../src/cache/manifests/manifest-store.ts';
 import { NegativeCache } from '../../src/cache/negative-cache.ts';
+import { VerdictCache } from '../../src/cache/verdicts/verdict-cache.ts';
+import { NO_VERDICT_STORE, type VerdictStore } from '../../src/cache/verdicts/verdict-records.ts';
 import { ALONE, type Site } from '../../src/cache/site/site.ts';
 import { tokenRecords } from '../../src/cache/token-records.ts';
 import { Departures } from '../../src/cache/departures.ts';
@@ -59,6 +61,10 @@ export interface SiteOptions {
   readonly asksCatalog?: boolean;
   /** Clients push to the central through this edge. */
   readonly pushed?: boolean;
+  /** What the edge itself shows the central. */
+  readonly credentials?: { readonly username: string; readonly password: string };
+  /** Where verdicts are shared with other edges. */
+  readonly verdicts?: VerdictStore;
   /** What several of them share: one edge of a site each. */
   readonly sharing?: (embedded: EmbeddedStore, rules: FreshnessRules) => Sharing;
 }
@@ -73,6 +79,8 @@ const RULES: FreshnessRules = {
   deadline: seconds(1),
   staleIfError: seconds(30 * 24 * 3600),
   negative: seconds(15),
+  verdict: seconds(60),
+  verdictGrace: ms(0),
 };
 const QUICK: FillTimes = { ...FILL_TIMES, patience: ms(1500), firstPause: ms(5), longestPause: ms(50) };
 
@@ -94,6 +102,7 @@ export class CacheSite {
   readonly warmer: Warmer;
   readonly records: FillRecords;
   readonly upstream: UpstreamClient;
+  readonly verdicts: VerdictCache;
   readonly happened: string[] = [];
   /** Why upstreams were asked for content, in order. */
   readonly misses: string[] = [];
@@ -127,7 +136,7 @@ export class CacheSite {
     });
     const tokens = tokenRecords(store, site.shared);
     this.upstream = new UpstreamClient(
-      { name: 'central', urls: [central.url], authHosts: [] },
+      { name: 'central', urls: [central.url], authHosts: [], credentials: options.credentials },
       { clock, tokens, leases: site.leases },
     );
     const upstreams = new Map([['central', this.upstream]]);
@@ -168,6 +177,19 @@ export class CacheSite {
         storeFailed: (error) => this.#note(`store failed ${String(error)}`),
       },
     });
+    this.verdicts = new VerdictCache({
+      upstreams,
+      rulesOf: () => this.rules,
+      clock,
+      store: options.verdicts ?? NO_VERDICT_STORE,
+      doors: tokens,
+      secret: Buffer.alloc(32, 7),
+      events: {
+        judged: (_upstream, outcome) => this.#note(`verdict ${outcome}`),
+        unanswered: (_upstream, error) => this.#note(`unanswered ${error.kind}`),
+        storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+      },
+    });
     const { index } = this;
     const received = (): void => undefined;
     const listings = new Listings({
@@ -188,6 +210,7 @@ export class CacheSite {
       blobs: this.blobs,
       manifests: this.manifestCache,
       listings,
+      verdicts: this.verdicts,
       limits:
         unknown === undefined
           ? undefined
@@ -328,10 +351,12 @@ export class CacheSite {
   }
 }
 
-export function repository(name: string): GrantedRepository {
+/** @param authorization what a caller shows; without it the edge asks as itself. */
+export function repository(name: string, authorization?: string): GrantedRepository {
   const parsed = parseRepositoryName(name);
   if (parsed === undefined) throw new Error(`not a repository: ${name}`);
-  return { upstream: 'central', name: parsed } as GrantedRepository;
+  const asker = authorization === undefined ? undefined : { caller: 'test', authorization };
+  return { upstream: 'central', name: parsed, ...(asker && { asker }) } as GrantedRepository;
 }
 
 export function digest(text: string): Digest {

@@ -4,7 +4,7 @@ import t from 'tap';
 import { decodeTag } from '../../src/cache/manifests/freshness.ts';
 import { decodeManifest, encodeManifest } from '../../src/cache/manifests/manifest-store.ts';
 import { ms } from '../../src/lib/brand.ts';
-import { plainJson } from '../../src/lib/plain-json.ts';
+import { plainLine } from '../../src/lib/plain-line.ts';
 import { digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { RegistryError } from '../../src/oci/error-codes.ts';
 import { indexChildren } from '../../src/oci/index-children.ts';
@@ -259,7 +259,7 @@ void t.test('a line of JSON is the same JSON without what a terminal would act o
   fc.assert(
     fc.property(fc.oneof(fc.jsonValue({ stringUnit: 'binary' }), controls), (value) => {
       const json = JSON.stringify(value);
-      const plain = plainJson(json);
+      const plain = plainLine(json);
       return JSON.stringify(JSON.parse(plain)) === json && !holdsControls(plain);
     }),
   );

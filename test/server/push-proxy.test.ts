@@ -35,7 +35,13 @@ async function sending(t: Test, script: Script): Promise<Sending> {
   const clock = new FakeClock();
   let received = 0;
   const sent = new PushProxy({ clock, minRate: () => bytes(8 * 1024) }).send(request, response, {
-    target: { name: 'central', url: new URL(upstream.url), sessionKey: new Uint8Array(), agent },
+    target: {
+      name: 'central',
+      url: new URL(upstream.url),
+      sessionKey: new Uint8Array(),
+      agent,
+      challenges: () => [],
+    },
     path: '/v2/app/blobs/uploads/1',
     headers: { host: upstream.host, 'content-length': '1000' },
     received: (bytes) => (received += bytes),

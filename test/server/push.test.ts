@@ -201,13 +201,18 @@ void t.test('a mount names its source as this edge does', async (t) => {
 });
 
 void t.test('the upstream’s refusals come through: its JSON as it is, other pages as ours', async (t) => {
-  const challenge = 'Bearer realm="https://auth.example/token",service="central",scope="repository:app:push"';
+  const challenge = `Bearer realm="${it.upstream.url}/token",service="central",scope="repository:app:push"`;
   const said = JSON.stringify({ errors: [{ code: 'DENIED', message: 'quota', detail: { used: 7 } }] });
   it.script = (_, response) =>
     reply(response, 401, { 'www-authenticate': challenge, 'set-cookie': 'a=b', server: 'x' }, said);
   const denied = await send('app/blobs/uploads/', 'POST');
   t.equal(denied.status, 401);
   t.equal(denied.headers['www-authenticate'], challenge);
+  it.script = (_, response) =>
+    reply(response, 401, { 'www-authenticate': 'Bearer realm="https://elsewhere.example/token"' }, said);
+  const led = await send('app/blobs/uploads/', 'POST');
+  t.equal(led.status, 401);
+  t.equal(led.headers['www-authenticate'], undefined, 'no client takes its password elsewhere');
   t.equal(denied.headers['set-cookie'], undefined);
   t.equal(denied.headers.server, undefined);
   t.equal(denied.body.toString(), said);

@@ -14,7 +14,14 @@ import { metadataStoreConformance } from './metadata-store-conformance.ts';
 import { openRedis, standalone } from './redis/fixture.ts';
 
 const skip = missing('redis-server');
-const RULES = { tag: ms(60_000), deadline: ms(1000), staleIfError: ms(86_400_000), negative: ms(1000) };
+const RULES = {
+  tag: ms(60_000),
+  deadline: ms(1000),
+  staleIfError: ms(86_400_000),
+  negative: ms(1000),
+  verdict: ms(60_000),
+  verdictGrace: ms(0),
+};
 const VALUE = Buffer.from('value');
 
 /** The shared store as it is seen from an edge: another edge's writes, and an outage, at the test's word. */

@@ -3,6 +3,7 @@ import { freePort } from './free-port.ts';
 import { part } from './parts.ts';
 import { portAnswers, startProcess, type RunningProcess } from './processes.ts';
 import { TempFolder } from './temp.ts';
+import type { TokenAuth } from './token-server.ts';
 
 export interface RegistryOptions {
   /** Kept after `stop` when given; otherwise a throwaway folder. */
@@ -12,6 +13,8 @@ export interface RegistryOptions {
   readonly proxyUpstream?: string;
   /** An htpasswd file (bcrypt): turns on basic authentication. */
   readonly htpasswd?: string;
+  /** Turns on token authentication. */
+  readonly token?: TokenAuth;
 }
 
 export interface Registry extends AsyncDisposable {
@@ -89,6 +92,7 @@ async function writeConfig(file: string, dir: string, port: number, options: Reg
     ...(options.htpasswd === undefined
       ? {}
       : { auth: { htpasswd: { realm: 'registry', path: options.htpasswd } } }),
+    ...(options.token === undefined ? {} : { auth: { token: options.token } }),
   };
   await writeFile(file, JSON.stringify(config), { mode: 0o600 });
 }

@@ -10,6 +10,8 @@ export interface SkopeoOptions {
   readonly certDir?: string;
   /** `user:password` for the source. */
   readonly srcCredentials?: string;
+  /** The same for the destination. */
+  readonly destCredentials?: string;
   /** A registries.conf, for mirrors. */
   readonly registriesConf?: string;
   /** All platforms of an index, not only this machine's. */
@@ -28,6 +30,7 @@ export async function skopeoCopy(from: string, to: string, options: SkopeoOption
   if (options.destTlsVerify !== undefined) args.push(`--dest-tls-verify=${options.destTlsVerify}`);
   if (options.certDir !== undefined) args.push('--src-cert-dir', options.certDir);
   if (options.srcCredentials !== undefined) args.push('--src-creds', options.srcCredentials);
+  if (options.destCredentials !== undefined) args.push('--dest-creds', options.destCredentials);
   const env = { PATH: process.env['PATH'], HOME: home.path, XDG_RUNTIME_DIR: home.path };
   return await runProcess(part('skopeo'), [...args, from, to], { env });
 }

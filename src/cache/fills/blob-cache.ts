@@ -11,6 +11,8 @@ import { hashFile, type BlobFiles, type OpenFile } from '../../store/blob-files.
 import { blobKey, type BlobIndex } from '../../store/blob-index.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { blobSources, SourceError, type BlobSource } from './blob-source.ts';
+import { AllRefused, CallerSources } from './caller-sources.ts';
+import { askedAs, denialKey, type AskedAs } from '../verdicts/asked-as.ts';
 import type { Evictor } from '../eviction.ts';
 import { Fill, type FillEvents, type FillTimes } from './fill.ts';
 import type { FillRecords } from './fill-records.ts';
@@ -21,6 +23,7 @@ import type {
   FillFailure,
   FillProgress,
   Limited,
+  NotAuthorized,
   Unavailable,
   Unknown,
 } from '../keeper.ts';
@@ -61,6 +64,8 @@ export interface BlobCacheParts {
 
 interface Running {
   readonly fill: Fill;
+  /** Of all who joined through the same repository. */
+  readonly sources: CallerSources;
   /** Repositories for which the source's answer stands: the one that it was opened through. */
   readonly through: RepositoryKey;
   /** Resolves when the fill is out of the books. */
@@ -73,6 +78,8 @@ interface Asked {
   /** Gives back the place of its caller. */
   leave?: (() => void) | undefined;
 }
+
+type Refusal = NotAuthorized | Unknown | Unavailable;
 
 const UNKNOWN: Unknown = { kind: 'unknown' };
 const TOO_MANY_FILLS: Limited = { kind: 'limited', limit: 'fills', retryAfterSeconds: 2 };
@@ -108,20 +115,25 @@ export class BlobCache {
 
   async #answer(question: BlobQuestion): Promise<BlobAnswer> {
     const { repository } = question;
-    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const as = this.#askedAs(question);
+    if (this.#parts.negative.has(denialKey(blobQuestionKey(question), as))) return UNKNOWN;
     const asked: Asked = { started: false };
     const running = await this.#runningOrStored(question, asked);
     if (running !== 'stored' && 'kind' in running) return running;
-    if (running === 'stored' || running.through !== repositoryKey(repository)) {
+    const sameRepository = running !== 'stored' && running.through === repositoryKey(repository);
+    if (!sameRepository) {
       const refusal = await this.#refusalFor(question);
       if (refusal !== undefined) return refusal;
-    }
+    } else if (!asked.started) this.#addSource(running.sources, question, as);
     if (running === 'stored') return { kind: 'stored' };
     try {
       await running.fill.opened;
+      const refusal = sameRepository ? running.sources.refusalTo(as) : undefined;
+      if (refusal !== undefined) return this.#notOpened(question, refusal);
     } catch (error) {
-      if (running.through === repositoryKey(repository)) return this.#notOpened(question, error);
-      // What another repository was refused says nothing about this one.
+      const word = error instanceof AllRefused ? running.sources.refusalTo(as) : error;
+      if (sameRepository && word !== undefined) return this.#notOpened(question, word);
+      // What another repository or another caller was refused says nothing about this one.
       await running.over;
       return await this.#answer(question);
     }
@@ -129,7 +141,8 @@ export class BlobCache {
   }
 
   async #size(question: BlobQuestion): Promise<BlobSizeAnswer> {
-    if (this.#parts.negative.has(blobQuestionKey(question))) return UNKNOWN;
+    const as = this.#askedAs(question);
+    if (this.#parts.negative.has(denialKey(blobQuestionKey(question), as))) return UNKNOWN;
     const stored = await this.#storedSize(question.digest);
     const size = stored ?? this.#running.get(question.digest)?.fill.progress.size;
     if (size !== undefined && size > 0 && (await this.#linked(question))) {
@@ -153,7 +166,7 @@ export class BlobCache {
 
   /** A client put or deleted this at the upstream. Never fails: the push itself has succeeded. */
   async pushed({ repository, digest }: BlobQuestion, gone: boolean): Promise<void> {
-    this.#parts.negative.delete(blobQuestionKey({ repository, digest }));
+    this.#parts.negative.deleteStarting(blobQuestionKey({ repository, digest }));
     if (!gone) return;
     try {
       await this.#parts.links.remove(repository, digest);
@@ -234,21 +247,22 @@ export class BlobCache {
     });
   }
 
-  async #start({ repository, digest }: BlobQuestion, release: () => void): Promise<Running | Unavailable> {
-    const source = this.#source(repository, digest);
-    if (source === undefined) {
+  async #start(question: BlobQuestion, release: () => void): Promise<Running | Unavailable> {
+    const { repository, digest } = question;
+    const sources = new CallerSources();
+    if (!this.#addSource(sources, question, this.#askedAs(question))) {
       release();
       return { kind: 'unavailable', reason: 'no such upstream' };
     }
     const { evictor, records, events, departures } = this.#parts;
     const id = this.#nextId++;
     const etag = await records.started(repository, digest);
-    const fill = new Fill(id, digest, source, etag, {
+    const fill = new Fill(id, digest, sources, etag, {
       ...this.#parts,
       reserve: (size) => evictor.reserve(id, size),
     });
     const over = this.#follow(fill, repository, release);
-    const running: Running = { fill, through: repositoryKey(repository), over };
+    const running: Running = { fill, sources, through: repositoryKey(repository), over };
     this.#running.set(digest, running);
     events.started(digest, repository, departures.causeOf(blobKey(digest)));
     return running;
@@ -286,9 +300,20 @@ export class BlobCache {
     if (this.#detached.size > MAX_DETACHED && oldest !== undefined) this.#detached.delete(oldest);
   }
 
-  #source(repository: RepositoryRef, digest: Digest): BlobSource | undefined {
+  #source({ repository, digest }: BlobQuestion, as: AskedAs): BlobSource | undefined {
     const upstream = this.#parts.upstreams.get(repository.upstream);
-    return upstream && blobSources(upstream, repository, digest)[0];
+    return upstream && blobSources(upstream, repository, digest, as)[0];
+  }
+
+  /** False without an upstream to ask. */
+  #addSource(sources: CallerSources, question: BlobQuestion, as: AskedAs): boolean {
+    const source = this.#source(question, as);
+    if (source !== undefined) sources.join(as, source);
+    return source !== undefined;
+  }
+
+  #askedAs({ repository, asker }: BlobQuestion): AskedAs {
+    return askedAs(this.#parts.upstreams.get(repository.upstream), asker);
   }
 
   /** Why this repository may not show a blob that is here for another one; undefined when it may. */
@@ -299,8 +324,9 @@ export class BlobCache {
   }
 
   #askSize(question: BlobQuestion): Promise<BlobSizeAnswer> {
-    return this.#permissions.run(blobQuestionKey(question), async () => {
-      const source = this.#source(question.repository, question.digest);
+    const as = this.#askedAs(question);
+    return this.#permissions.run(denialKey(blobQuestionKey(question), as), async () => {
+      const source = this.#source(question, as);
       if (source === undefined) return UNKNOWN;
       try {
         const size = await source.size();
@@ -312,9 +338,12 @@ export class BlobCache {
     });
   }
 
-  #notOpened(question: BlobQuestion, error: unknown): Unknown | Unavailable {
+  #notOpened(question: BlobQuestion, error: unknown): Refusal {
+    if (error instanceof SourceError && error.challenges !== undefined)
+      return { kind: 'unauthorized', challenges: error.challenges };
     if (error instanceof SourceError && error.kind === 'unknown') {
-      this.#parts.negative.add(blobQuestionKey(question), question.repository.upstream);
+      const key = denialKey(blobQuestionKey(question), this.#askedAs(question));
+      this.#parts.negative.add(key, question.repository.upstream);
       return UNKNOWN;
     }
     return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'the fill failed' };

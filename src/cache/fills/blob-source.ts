@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { parseContentRange } from '../../oci/range.ts';
 import type { RepositoryRef } from '../../oci/repository-ref.ts';
 import { reasonFor } from '../reason-for.ts';
+import type { AskedAs } from '../verdicts/asked-as.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
 
 /** A blob's body, opened at some offset. */
@@ -20,11 +21,18 @@ export type SourceFailure = 'unknown' | 'unavailable' | 'protocol';
 
 export class SourceError extends Error {
   readonly kind: SourceFailure;
+  /** Of a caller whom the upstream wants to identify otherwise. */
+  readonly challenges: readonly string[] | undefined;
 
-  constructor(kind: SourceFailure, message: string, options?: ErrorOptions) {
+  constructor(
+    kind: SourceFailure,
+    message: string,
+    options: ErrorOptions & { readonly challenges?: readonly string[] | undefined } = {},
+  ) {
     super(message, options);
     this.name = 'SourceError';
     this.kind = kind;
+    this.challenges = options.challenges;
   }
 }
 
@@ -41,19 +49,22 @@ export function blobSources(
   upstream: Upstream,
   repository: RepositoryRef,
   digest: Digest,
+  as: AskedAs,
 ): readonly BlobSource[] {
-  return [new UpstreamBlobSource(upstream, repository, digest)];
+  return [new UpstreamBlobSource(upstream, repository, digest, as)];
 }
 
 class UpstreamBlobSource implements BlobSource {
   readonly #upstream: Upstream;
   readonly #repository: RepositoryRef;
   readonly #digest: Digest;
+  readonly #as: AskedAs;
 
-  constructor(upstream: Upstream, repository: RepositoryRef, digest: Digest) {
+  constructor(upstream: Upstream, repository: RepositoryRef, digest: Digest, as: AskedAs) {
     this.#upstream = upstream;
     this.#repository = repository;
     this.#digest = digest;
+    this.#as = as;
   }
 
   async open(offset: number, etag: string | undefined, signal: AbortSignal): Promise<OpenedBody> {
@@ -72,7 +83,7 @@ class UpstreamBlobSource implements BlobSource {
     const response = await this.#ask('HEAD', {}, signal);
     response.body.destroy();
     const size = contentLength(response);
-    if (response.status !== 200) throw refusal(response.status);
+    if (response.status !== 200) throw refusal(response);
     if (size === undefined)
       throw new SourceError('protocol', 'the upstream does not say how large the blob is');
     return size;
@@ -92,7 +103,7 @@ class UpstreamBlobSource implements BlobSource {
       body.resume();
       return { size, first: size, etag, body: Readable.from([]) };
     }
-    if (status !== 206) throw refusal(status);
+    if (status !== 206) throw refusal(response);
     const range = parseContentRange(headers['content-range'] ?? '');
     if (range === undefined || range.first !== offset) {
       throw new SourceError('protocol', 'the upstream answered with another range than was asked for');
@@ -111,6 +122,7 @@ class UpstreamBlobSource implements BlobSource {
         repository: this.#repository.name,
         path: `blobs/${this.#digest}`,
         headers,
+        showing: this.#as.showing,
         ...(signal === undefined ? {} : { signal }),
       });
     } catch (cause) {
@@ -122,9 +134,11 @@ class UpstreamBlobSource implements BlobSource {
   }
 }
 
-function refusal(status: number): SourceError {
+function refusal({ status, challenges }: UpstreamResponse): SourceError {
   const known = status === 404 || status === 410 || status === 401 || status === 403;
-  return new SourceError(known ? 'unknown' : 'protocol', `the upstream answered ${status}`);
+  return new SourceError(known ? 'unknown' : 'protocol', `the upstream answered ${status}`, {
+    challenges,
+  });
 }
 
 function contentLength(response: UpstreamResponse): number | undefined {

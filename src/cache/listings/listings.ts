@@ -1,5 +1,4 @@
 import type { Clock } from '../../lib/clock.ts';
-import { SingleFlight } from '../../lib/single-flight.ts';
 import { within } from '../../lib/within.ts';
 import { parseTag } from '../../oci/reference.ts';
 import { parseRepositoryName } from '../../oci/repository-name.ts';
@@ -15,6 +14,8 @@ import type { KnownNames } from './known-names.ts';
 import { ListCache, type KeptPage } from './list-cache.ts';
 import { NamePages } from './name-pages.ts';
 import { refusalOf, type Asked, type PagedList } from './paged-list.ts';
+import { AS_THE_EDGE, askedAs, denialKey, type AskedAs } from '../verdicts/asked-as.ts';
+import { SharedAnswers } from '../verdicts/shared-answers.ts';
 import { ReferrerPages } from './referrer-pages.ts';
 
 export interface ListingEvents {
@@ -52,7 +53,7 @@ const UNKNOWN = { kind: 'unknown' } as const;
 export class Listings {
   readonly #parts: ListingsParts;
   readonly #cache: ListCache;
-  readonly #questions = new SingleFlight<string, Asked>();
+  readonly #questions = new SharedAnswers<Asked>();
 
   constructor(parts: ListingsParts) {
     this.#parts = parts;
@@ -62,36 +63,37 @@ export class Listings {
   /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does. */
   async listing(question: ListingQuestion): Promise<ListingAnswer> {
     const list = this.#listOf(question);
-    if (list === undefined || this.#parts.negative.has(negativeKey(list))) return UNKNOWN;
-    const { clock, rulesOf } = this.#parts;
+    const { clock, rulesOf, upstreams, negative } = this.#parts;
+    const as = askedAs(upstreams.get(upstreamOf(question)), question.asker);
+    if (list === undefined || negative.has(denialKey(negativeKey(list), as))) return UNKNOWN;
     const rules = rulesOf(upstreamOf(question));
     const fresh = list.kept(rules.tag);
     if (fresh !== undefined) return found(fresh, 'hit');
     let collapsed = true;
     // Who asks after a push does not join a question from before it.
-    const asked = this.#questions.run(`${this.#cache.era} ${list.key}`, () => {
+    const asked = this.#questions.run(`${this.#cache.era} ${list.key}`, as, () => {
       collapsed = false;
-      return this.#ask(list, question);
+      return this.#ask(list, question, as);
     });
     const stale = list.kept(rules.staleIfError);
     const patience = stale === undefined ? PATIENCE : ms(Math.min(rules.deadline, PATIENCE));
     const answer = (await within(clock, patience, asked)) ?? TOO_SLOW;
     if (answer.kind === 'page') return found(answer.page, collapsed ? 'collapsed' : 'miss');
-    if (answer.kind === 'unknown') return answer;
+    if (answer.kind === 'unknown' || answer.kind === 'unauthorized') return answer;
     const shown = stale ?? (await within(clock, LAST_RESORT, this.#known(list)));
     return shown === undefined ? answer : found(shown, 'stale');
   }
 
-  async #ask(list: PagedList, question: ListingQuestion): Promise<Asked> {
+  async #ask(list: PagedList, question: ListingQuestion, as: AskedAs): Promise<Asked> {
     const { events, negative } = this.#parts;
     const { era } = this.#cache;
     try {
       const asked = await list.ask();
       if (asked.kind === 'invalid') events.refused(list.prefix, asked.reason);
       if (asked.kind !== 'unknown') return asked;
-      list.drop();
+      if (as.key === '') list.drop();
       if (question.kind === 'catalog') return await this.#catalogFromHere(list);
-      if (era === this.#cache.era) negative.add(negativeKey(list), upstreamOf(question));
+      if (era === this.#cache.era) negative.add(denialKey(negativeKey(list), as), upstreamOf(question));
       return asked;
     } catch (error) {
       const refusal = refusalOf(error);
@@ -136,6 +138,7 @@ export class Listings {
           path: 'tags/list',
           field: 'tags',
           accepts: (text: string) => parseTag(text) !== undefined,
+          as: askedAs(upstream, question.asker),
           known: () => known.tags(repository),
           received,
         } as const;
@@ -149,6 +152,7 @@ export class Listings {
           path: '_catalog',
           field: 'repositories',
           accepts: (text: string) => parseRepositoryName(text) !== undefined,
+          as: AS_THE_EDGE,
           known: () => known.repositories(name),
           received,
         } as const;
@@ -158,7 +162,7 @@ export class Listings {
   }
 
   #referrers(question: Extract<ListingQuestion, { kind: 'referrers' }>, upstream: Upstream): PagedList {
-    const { repository, digest, artifactType, page } = question;
+    const { repository, digest, artifactType, page, asker } = question;
     const { manifests, pushed, events } = this.#parts;
     const source = {
       prefix: `referrers ${repositoryKey(repository)}@${digest}`,
@@ -168,6 +172,7 @@ export class Listings {
       artifactType,
       pushed: pushed.has(repository.upstream),
       manifests,
+      asker,
       received: (bytes: number): void => events.received(bytes),
     };
     return new ReferrerPages(source, page, this.#cache);

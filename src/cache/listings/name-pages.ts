@@ -3,6 +3,7 @@ import { FIRST_PAGE, nextPage, pageQuery, upstreamQuery, type Page } from '../..
 import { MiB, type Milliseconds } from '../../lib/brand.ts';
 import type { RepositoryName } from '../../oci/repository-name.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
+import type { AskedAs } from '../verdicts/asked-as.ts';
 import type { KeptPage, ListCache } from './list-cache.ts';
 import { askForList, type Asked, type PagedList } from './paged-list.ts';
 
@@ -19,6 +20,7 @@ export interface NameSource {
   readonly path: string;
   readonly field: 'tags' | 'repositories';
   readonly accepts: (name: string) => boolean;
+  readonly as: AskedAs;
   /** In order. */
   readonly known: () => Promise<readonly string[]>;
   readonly received: (bytes: number) => void;
@@ -57,7 +59,7 @@ export class NamePages implements PagedList {
   }
 
   async ask(): Promise<Asked> {
-    const { upstream, repository, path, field, accepts, received } = this.#source;
+    const { upstream, repository, path, field, accepts, as, received } = this.#source;
     if (upstream === undefined) return { kind: 'unknown' };
     const query = upstreamQuery(this.#page);
     const accept = 'application/json';
@@ -66,10 +68,12 @@ export class NamePages implements PagedList {
       path,
       query,
       accept,
+      as,
       maxBytes: MAX_BYTES,
       received,
     });
     if (typeof body === 'number') return denialOf(body);
+    if ('kind' in body) return body;
     const names = parseNameList(body.content, field, accepts);
     const page = this.#pageFrom(names, nextPage(body.headers['link'], this.#page));
     this.#cache.put(this.key, page, this.#era);

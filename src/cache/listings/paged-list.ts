@@ -3,13 +3,15 @@ import { readBody } from '../../lib/read-body.ts';
 import { ListError } from '../../oci/page.ts';
 import type { RepositoryName } from '../../oci/repository-name.ts';
 import { UpstreamError, type Upstream, type UpstreamResponse } from '../../upstream/upstream.ts';
-import type { Limited, ListingAnswer, Unavailable, Unknown } from '../keeper.ts';
+import type { Limited, ListingAnswer, NotAuthorized, Unavailable, Unknown } from '../keeper.ts';
 import { reasonFor } from '../reason-for.ts';
+import type { AskedAs } from '../verdicts/asked-as.ts';
 import type { KeptPage } from './list-cache.ts';
 
 /** What the upstream said on a page. */
 export type Asked =
   | { readonly kind: 'page'; readonly page: KeptPage }
+  | NotAuthorized
   | Unknown
   | Unavailable
   | Limited
@@ -36,6 +38,7 @@ export interface ListRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly accept: string;
+  readonly as: AskedAs;
   readonly maxBytes: number;
   readonly received: (bytes: number) => void;
 }
@@ -46,18 +49,23 @@ export interface ListBody {
 }
 
 /** The upstream's 200, its body read to the bound and not further; a number is another status. */
-export async function askForList(upstream: Upstream, request: ListRequest): Promise<ListBody | number> {
-  const { repository, path, query, accept, maxBytes } = request;
+export async function askForList(
+  upstream: Upstream,
+  request: ListRequest,
+): Promise<ListBody | NotAuthorized | number> {
+  const { repository, path, query, accept, as, maxBytes } = request;
   const text = query.toString();
   const response = await upstream.ask({
     method: 'GET',
     repository,
     path: text === '' ? path : `${path}?${text}`,
     headers: { accept },
+    showing: as.showing,
   });
-  if (response.status !== 200) {
+  const { status, challenges } = response;
+  if (status !== 200) {
     response.body.destroy();
-    return response.status;
+    return challenges === undefined ? status : { kind: 'unauthorized', challenges };
   }
   const content = await readBody(response.body, maxBytes);
   if (content === undefined)

@@ -12,6 +12,8 @@ import {
 } from '../../oci/referrers.ts';
 import type { RepositoryRef } from '../../oci/repository-ref.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
+import type { Asker } from '../../oci/granted.ts';
+import { askedAs } from '../verdicts/asked-as.ts';
 import type { ManifestCache } from '../manifests/manifest-cache.ts';
 import type { KeptPage, ListCache } from './list-cache.ts';
 import { askForList, type Asked, type PagedList } from './paged-list.ts';
@@ -28,6 +30,7 @@ export interface ReferrerSource {
    */
   readonly pushed: boolean;
   readonly manifests: ManifestCache;
+  readonly asker: Asker | undefined;
   readonly received: (bytes: number) => void;
 }
 
@@ -55,7 +58,7 @@ export class ReferrerPages implements PagedList {
   }
 
   async ask(): Promise<Asked> {
-    const { upstream, repository, digest, artifactType, received } = this.#source;
+    const { upstream, repository, digest, artifactType, asker, received } = this.#source;
     const query = upstreamQuery(this.#page);
     if (artifactType !== undefined) query.set('artifactType', artifactType);
     const body = await askForList(upstream, {
@@ -63,10 +66,12 @@ export class ReferrerPages implements PagedList {
       path: `referrers/${digest}`,
       query,
       accept: REFERRERS_MEDIA_TYPE,
+      as: askedAs(upstream, asker),
       maxBytes: MAX_REFERRERS_BYTES,
       received,
     });
     if (body === 401 || body === 403) return { kind: 'unknown' };
+    if (typeof body === 'object' && 'kind' in body) return body;
     // No route of that name, or a page for people in its place, is how registries say that they have no such API.
     if (typeof body === 'number' || !isIndex(body.headers['content-type'])) return await this.#fallBack();
     const referrers = parseReferrers(body.content, digest);
@@ -95,9 +100,9 @@ export class ReferrerPages implements PagedList {
   }
 
   async #tagged(): Promise<Asked> {
-    const { repository, digest, manifests } = this.#source;
+    const { repository, digest, manifests, asker } = this.#source;
     const reference = { kind: 'tag', tag: referrersTag(digest) } as const;
-    const answer = await manifests.manifest({ repository, reference });
+    const answer = await manifests.manifest({ repository, reference, ...(asker && { asker }) });
     if (answer.kind !== 'manifest') return answer;
     // Somebody's image under such a name says nothing about the digest.
     if (!isIndex(answer.mediaType)) return { kind: 'unknown' };

@@ -15,6 +15,10 @@ export interface FreshnessRules {
   readonly deadline: Milliseconds;
   readonly staleIfError: Milliseconds;
   readonly negative: Milliseconds;
+  /** An upstream's word on who may read what. */
+  readonly verdict: Milliseconds;
+  /** How much longer it is taken while the upstream cannot be asked. */
+  readonly verdictGrace: Milliseconds;
 }
 
 /** The rules of an upstream by its name. */
@@ -29,7 +33,14 @@ export interface TagRecord {
 export type Age = 'fresh' | 'stale' | 'expired';
 
 /** What is left of an upstream that is no longer configured is neither fresh nor stale. */
-const NOTHING: FreshnessRules = { tag: ms(0), deadline: ms(0), staleIfError: ms(0), negative: ms(0) };
+const NOTHING: FreshnessRules = {
+  tag: ms(0),
+  deadline: ms(0),
+  staleIfError: ms(0),
+  negative: ms(0),
+  verdict: ms(0),
+  verdictGrace: ms(0),
+};
 
 /** The rules as they are in force now: a reload replaces them under everybody who holds {@link of}. */
 export class UpstreamRules {

@@ -3,7 +3,6 @@ import type { Clock } from '../../lib/clock.ts';
 import { askOncePerSite, COLD_PATIENCE, type SiteQuestion } from '../../lib/leases.ts';
 import { ms, type Milliseconds } from '../../lib/brand.ts';
 import { within } from '../../lib/within.ts';
-import { SingleFlight } from '../../lib/single-flight.ts';
 import { parseDigest, type Digest } from '../../oci/digest.ts';
 import { ManifestError, MAX_MANIFEST_BYTES } from '../../oci/manifest.ts';
 import { MANIFEST_ACCEPT } from '../../oci/media-type.ts';
@@ -23,6 +22,8 @@ import type { Site } from '../site/site.ts';
 import { KnownTags, type TagEra } from './known-tags.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import { readBody } from '../../lib/read-body.ts';
+import { askedAs, denialKey, type AskedAs } from '../verdicts/asked-as.ts';
+import { SharedAnswers } from '../verdicts/shared-answers.ts';
 
 export interface ManifestCacheEvents {
   /** The upstream's manifest is wrong or breaks the rules. */
@@ -50,11 +51,21 @@ export interface ManifestCacheParts {
 
 const UNKNOWN = { kind: 'unknown' } as const;
 
+/** What an upstream is asked, and by which key it is known. */
+interface Question {
+  readonly repository: RepositoryRef;
+  readonly reference: Tag | Digest;
+  /** Of a manifest that was asked for by digest. */
+  readonly expected: Digest | undefined;
+  readonly key: string;
+  readonly as: AskedAs;
+}
+
 /** Manifests by tag and by digest, in the keeper: whatever a worker could not answer for itself. */
 export class ManifestCache {
   readonly #parts: ManifestCacheParts;
   readonly #tags: KnownTags;
-  readonly #questions = new SingleFlight<string, ManifestAnswer>();
+  readonly #questions = new SharedAnswers<ManifestAnswer>();
 
   constructor(parts: ManifestCacheParts) {
     this.#parts = parts;
@@ -63,11 +74,12 @@ export class ManifestCache {
   }
 
   /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does: docker and podman would wait for ever. */
-  async manifest({ repository, reference }: ManifestQuestion): Promise<ManifestAnswer> {
+  async manifest({ repository, reference, asker }: ManifestQuestion): Promise<ManifestAnswer> {
+    const as = askedAs(this.#parts.upstreams.get(repository.upstream), asker);
     const asked =
       reference.kind === 'digest'
-        ? this.#byDigest(repository, reference.digest)
-        : this.#byTag(repository, reference.tag);
+        ? this.#byDigest(repository, reference.digest, as)
+        : this.#byTag(repository, reference.tag, as);
     return (await within(this.#parts.clock, ANSWER_DEADLINE, asked)) ?? TOO_SLOW;
   }
 
@@ -96,60 +108,61 @@ export class ManifestCache {
       await this.#attempt(() => this.dropTag(repository, reference.tag));
       return;
     }
-    this.#parts.negative.delete(digestKey(repository, reference.digest));
+    this.#parts.negative.deleteStarting(digestKey(repository, reference.digest));
     if (gone) await this.#attempt(() => this.#parts.manifests.unlink(repository, reference.digest));
   }
 
-  async #byDigest(repository: RepositoryRef, digest: Digest): Promise<ManifestAnswer> {
+  async #byDigest(repository: RepositoryRef, digest: Digest, as: AskedAs): Promise<ManifestAnswer> {
     const { negative } = this.#parts;
     const key = digestKey(repository, digest);
-    if (negative.has(key)) return UNKNOWN;
-    return await this.#once(key, async () => {
+    if (negative.has(denialKey(key, as))) return UNKNOWN;
+    return await this.#once(key, as, async (alone) => {
       const entry =
         (await this.#linkedManifest(repository, digest)) ??
         (await this.#attempt(() => this.#parts.manifests.restore(repository, digest)));
       if (entry !== undefined) return found(entry, 'hit');
-      return await this.#oncePerSite(key, COLD_PATIENCE, {
+      return await this.#oncePerSite(key, COLD_PATIENCE, alone, {
         look: async () => {
           const entry = await this.#linkedManifest(repository, digest);
           return entry && found(entry, 'hit');
         },
         ask: async () => {
           this.#parts.events.missed(await this.#causeOf(digest));
-          return await this.#fetch(repository, digest, digest, key);
+          return await this.#fetch({ repository, reference: digest, expected: digest, key, as });
         },
       });
     });
   }
 
-  async #byTag(repository: RepositoryRef, tag: Tag): Promise<ManifestAnswer> {
+  async #byTag(repository: RepositoryRef, tag: Tag, as: AskedAs): Promise<ManifestAnswer> {
     const { negative, clock, rulesOf } = this.#parts;
     const key = tagKey(repository, tag);
-    if (negative.has(key)) return UNKNOWN;
+    if (negative.has(denialKey(key, as))) return UNKNOWN;
     const rules = rulesOf(repository.upstream);
+    const question: Question = { repository, reference: tag, expected: undefined, key, as };
     const askedAt = clock.monotonic();
     const record = await this.#tags.get(key);
     const age = record && ageOf(record, clock.now(), rules);
     const entry = record && (await this.#linkedManifest(repository, record.digest));
     if (record === undefined || entry === undefined || age === 'expired') {
-      return await this.#once(key, () =>
-        this.#oncePerSite(key, COLD_PATIENCE, {
+      return await this.#once(key, as, (alone) =>
+        this.#oncePerSite(key, COLD_PATIENCE, alone, {
           look: () => this.#toldToSibling(repository, key, 'hit'),
           ask: async () => {
             const cause =
               record === undefined ? 'new' : age === 'expired' ? age : await this.#causeOf(record.digest);
             this.#parts.events.missed(cause);
-            return await this.#fetch(repository, tag, undefined, key);
+            return await this.#fetch(question);
           },
         }),
       );
     }
     // Another worker's question has just been answered.
     if (age === 'fresh') return found(entry, 'hit');
-    const word = this.#once(key, () =>
-      this.#oncePerSite(key, rules.deadline, {
+    const word = this.#once(key, as, (alone) =>
+      this.#oncePerSite(key, rules.deadline, alone, {
         look: () => this.#toldToSibling(repository, key, 'revalidated'),
-        ask: () => this.#revalidate(repository, tag, record, entry, key),
+        ask: () => this.#revalidate(question, record, entry),
       }),
     );
     // Waits for the upstream's word until the deadline, then serves what is known; the question goes on behind.
@@ -158,16 +171,11 @@ export class ManifestCache {
     return answer === undefined || answer.kind === 'unavailable' ? found(entry, 'stale') : answer;
   }
 
-  async #revalidate(
-    repository: RepositoryRef,
-    tag: Tag,
-    record: TagRecord,
-    entry: ManifestEntry,
-    key: string,
-  ): Promise<ManifestAnswer> {
+  async #revalidate(question: Question, record: TagRecord, entry: ManifestEntry): Promise<ManifestAnswer> {
+    const { repository, key } = question;
     const { era } = this.#tags;
-    const asked = await this.#ask(repository, 'HEAD', tag);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key, era) : asked;
+    const asked = await this.#ask('HEAD', question);
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(question, era) : asked;
     asked.body.destroy();
     const announced = parseDigest(asked.headers['docker-content-digest'] ?? '');
     if (announced === record.digest) {
@@ -180,7 +188,7 @@ export class ManifestCache {
       return found(moved, 'revalidated');
     }
     this.#parts.events.missed('moved');
-    return await this.#fetch(repository, tag, undefined, key);
+    return await this.#fetch(question);
   }
 
   /** Why a manifest that was asked for is not served from here. */
@@ -189,15 +197,11 @@ export class ManifestCache {
     return here === undefined ? this.#parts.departures.causeOf(manifestKey(digest)) : 'unlinked';
   }
 
-  async #fetch(
-    repository: RepositoryRef,
-    reference: Tag | Digest,
-    expected: Digest | undefined,
-    key: string,
-  ): Promise<ManifestAnswer> {
+  async #fetch(question: Question): Promise<ManifestAnswer> {
+    const { repository, expected, key } = question;
     const { era } = this.#tags;
-    const asked = await this.#ask(repository, 'GET', reference);
-    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(repository, key, era) : asked;
+    const asked = await this.#ask('GET', question);
+    if ('kind' in asked) return asked.kind === 'unknown' ? await this.#gone(question, era) : asked;
     try {
       const content = await readBody(asked.body, MAX_MANIFEST_BYTES);
       if (content === undefined) throw new ManifestError(`the manifest is over ${MAX_MANIFEST_BYTES} bytes`);
@@ -227,10 +231,9 @@ export class ManifestCache {
   }
 
   async #ask(
-    repository: RepositoryRef,
     method: 'GET' | 'HEAD',
-    reference: Tag | Digest,
-  ): Promise<UpstreamResponse | Extract<ManifestAnswer, { kind: 'unknown' | 'unavailable' }>> {
+    { repository, reference, as }: Question,
+  ): Promise<UpstreamResponse | Exclude<ManifestAnswer, { kind: 'manifest' | 'invalid' }>> {
     const upstream = this.#parts.upstreams.get(repository.upstream);
     if (upstream === undefined) return UNKNOWN;
     try {
@@ -239,9 +242,12 @@ export class ManifestCache {
         repository: repository.name,
         path: `manifests/${reference}`,
         headers: { accept: MANIFEST_ACCEPT },
+        showing: as.showing,
       });
       if (response.status === 200) return response;
       response.body.destroy();
+      // What the caller shows has come to its end since they were judged: they can get something newer.
+      if (response.challenges !== undefined) return { kind: 'unauthorized', challenges: response.challenges };
       if ([401, 403, 404, 410].includes(response.status)) return UNKNOWN;
       return { kind: 'unavailable', reason: `the upstream answered ${response.status}` };
     } catch (error) {
@@ -251,10 +257,13 @@ export class ManifestCache {
     }
   }
 
-  /** The upstream's no is the truth: the tag goes, and nothing stale is served for it. */
-  async #gone(repository: RepositoryRef, key: string, era: TagEra): Promise<ManifestAnswer> {
-    if (era === this.#tags.era) this.#parts.negative.add(key, repository.upstream);
-    await this.#tags.remove(key);
+  /**
+   * The upstream's no is the truth: the tag goes, and nothing stale is served for it. Its no to one caller is about that
+   * caller alone.
+   */
+  async #gone({ repository, key, as }: Question, era: TagEra): Promise<ManifestAnswer> {
+    if (era === this.#tags.era) this.#parts.negative.add(denialKey(key, as), repository.upstream);
+    if (as.key === '') await this.#tags.remove(key);
     return UNKNOWN;
   }
 
@@ -288,18 +297,25 @@ export class ManifestCache {
   #oncePerSite(
     key: string,
     longest: Milliseconds,
+    alone: boolean,
     { look, ask }: Pick<SiteQuestion<ManifestAnswer>, 'look' | 'ask'>,
   ): Promise<ManifestAnswer> {
+    // Who was not helped by another's question has no reason to wait for one of another edge.
+    if (alone) return ask(() => undefined);
     const { site, clock } = this.#parts;
     const patience = ms(Math.min(longest, COLD_PATIENCE));
     return askOncePerSite(site.leases, clock, { question: `manifest ${key}`, patience, look, ask });
   }
 
-  async #once(key: string, work: () => Promise<ManifestAnswer>): Promise<ManifestAnswer> {
+  async #once(
+    key: string,
+    as: AskedAs,
+    work: (alone: boolean) => Promise<ManifestAnswer>,
+  ): Promise<ManifestAnswer> {
     let asked = false;
-    const answer = await this.#questions.run(key, () => {
+    const answer = await this.#questions.run(key, as, (alone) => {
       asked = true;
-      return work();
+      return work(alone);
     });
     return asked || answer.kind !== 'manifest' || answer.result !== 'miss'
       ? answer

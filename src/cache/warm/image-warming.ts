@@ -206,7 +206,7 @@ export class ImageWarming {
 
 function whyNot(answer: Exclude<ManifestAnswer, { kind: 'manifest' }>): string {
   if (answer.kind === 'limited') return 'too much is under way';
-  return answer.kind === 'unknown'
+  return answer.kind === 'unknown' || answer.kind === 'unauthorized'
     ? 'the upstream has no such manifest, or does not show it to this edge'
     : answer.reason;
 }
