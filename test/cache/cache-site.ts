@@ -6,6 +6,7 @@ import { FillRecords } from '../../src/cache/fills/fill-records.ts';
 import { EdgeCache } from '../../src/cache/edge-cache.ts';
 import { Evictor, type Filesystem } from '../../src/cache/eviction.ts';
 import { KeeperCore, type KeeperSession } from '../../src/cache/keeper-core.ts';
+import { UnknownLimits } from '../../src/cache/limits/question-limits.ts';
 import { Links } from '../../src/cache/links.ts';
 import { KnownNames } from '../../src/cache/listings/known-names.ts';
 import { Listings } from '../../src/cache/listings/listings.ts';
@@ -22,6 +23,7 @@ import { Pins } from '../../src/cache/pins/pins.ts';
 import { Warmer } from '../../src/cache/warm/warmer.ts';
 import { MiB, ms, seconds } from '../../src/lib/brand.ts';
 import type { Places } from '../../src/lib/limits/places.ts';
+import type { Usage } from '../../src/lib/limits/usage.ts';
 import { ReadBudget } from '../../src/lib/read-budget.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
@@ -48,6 +50,10 @@ export interface SiteOptions {
   readonly rules?: Partial<FreshnessRules>;
   readonly times?: Partial<FillTimes>;
   readonly files?: (layout: StoreLayout) => BlobFiles;
+  /** What callers used here; told to the other edges. */
+  readonly used?: (usage: Usage) => void;
+  /** What each caller may ask in vain, per second. */
+  readonly unknownPerSecond?: number;
   /** Of callers, for fills. */
   readonly places?: Places;
   readonly asksCatalog?: boolean;
@@ -164,22 +170,29 @@ export class CacheSite {
     });
     const { index } = this;
     const received = (): void => undefined;
+    const listings = new Listings({
+      ...shared,
+      manifests: this.manifestCache,
+      known: new KnownNames(store, clock, () => this.rules),
+      rulesOf: () => this.rules,
+      catalogs: new Set(options.asksCatalog === true ? ['central'] : []),
+      pushed: new Set(options.pushed === true ? ['central'] : []),
+      events: {
+        received: () => undefined,
+        refused: (list, reason) => this.#note(`refused ${list}: ${reason}`),
+        storeFailed: (error) => this.#note(`store failed ${String(error)}`),
+      },
+    });
+    const unknown = options.unknownPerSecond;
     this.core = new KeeperCore({
       blobs: this.blobs,
       manifests: this.manifestCache,
-      listings: new Listings({
-        ...shared,
-        manifests: this.manifestCache,
-        known: new KnownNames(store, clock, () => this.rules),
-        rulesOf: () => this.rules,
-        catalogs: new Set(options.asksCatalog === true ? ['central'] : []),
-        pushed: new Set(options.pushed === true ? ['central'] : []),
-        events: {
-          received: () => undefined,
-          refused: (list, reason) => this.#note(`refused ${list}: ${reason}`),
-          storeFailed: (error) => this.#note(`store failed ${String(error)}`),
-        },
-      }),
+      listings,
+      limits:
+        unknown === undefined
+          ? undefined
+          : new UnknownLimits(unknown, { ...shared, local: this.store, listings }),
+      used: options.used,
       index,
       clock,
       received,

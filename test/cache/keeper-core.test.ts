@@ -23,6 +23,23 @@ void t.test('a worker that comes later knows which upstreams are away', async (t
   t.same(last, []);
 });
 
+void t.test('what callers use at one worker is told to the others, and to the other edges', async (t) => {
+  const central = await startCentral();
+  t.teardown(() => central.stop());
+  const told: unknown[] = [];
+  const site = await CacheSite.open(t, central, { used: (usage) => void told.push(usage) });
+  const heard = { one: [] as KeeperEvent[], other: [] as KeeperEvent[] };
+  const one = site.core.connect((event) => heard.one.push(event));
+  site.core.connect((event) => heard.other.push(event));
+  const usage = [['10.0.0.1', 12]] as const;
+  one.used(usage);
+  t.same(heard, { one: [], other: [{ kind: 'usage', usage, by: 'workers' }] });
+  t.same(told, [usage]);
+  site.core.tellUsed(usage);
+  const elsewhere: KeeperEvent = { kind: 'usage', usage, by: 'edges' };
+  t.same([heard.one.at(-1), heard.other.at(-1)], [elsewhere, elsewhere]);
+});
+
 void t.test('a session hears of the fills that it asked for, and of no others', async (t) => {
   const central = await startCentral();
   t.teardown(() => central.stop());

@@ -25,7 +25,7 @@ void t.test('who answers, as whom, and how it is set up', { skip }, async (t) =>
   await using redis = await startRedis({
     password: 'root',
     acl: [
-      `user edge on >${CANARY} ~pierhead:* -@all +ping +info +getrange +set +del`,
+      `user edge on >${CANARY} ~pierhead:* -@all +ping +info +getrange +set +del +multi +exec +incrby +pttl`,
       `user reader on >${CANARY} ~pierhead:* -@all +ping +info +getrange`,
     ],
     config: ['maxmemory 100mb', 'maxmemory-policy allkeys-lru'],

@@ -126,6 +126,19 @@ export async function keeperConformance(t: Test, connect: Connect): Promise<void
     t.same(await keeper.blob(question), { kind: 'unknown' });
   });
 
+  await t.test('what callers have used is told to the other workers', async (t) => {
+    const heard: KeeperEvent[] = [];
+    const other = edgeKeeper.core.connect((event) => heard.push(event));
+    const usage = [['10.0.0.1', 12]] as const;
+    t.equal(keeper.used(usage), undefined);
+    t.same(await eventually(() => heard.find(({ kind }) => kind === 'usage')), {
+      kind: 'usage',
+      usage,
+      by: 'workers',
+    });
+    other.close();
+  });
+
   await t.test('a bypass that there is not', async (t) => {
     t.equal(await keeper.openBypass({ fillId: 12_345, restOnly: true }), undefined);
     await t.rejects(keeper.readBypass(12_345), { message: 'no such bypass' });

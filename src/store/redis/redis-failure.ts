@@ -48,6 +48,8 @@ export function redisError(error: unknown): RedisError {
   const { name, message, code } = facts(error);
   if (name === 'ParserError') return new RedisError('connection', 'what answers there is not Redis');
   if (name === 'ReplyError') {
+    const [inner] = errorsBefore(error);
+    if (inner !== undefined) return redisError(inner);
     const answer = /^[A-Z]{2,20}\b/.exec(message)?.[0] ?? 'ERR';
     const [failure, text] = ANSWERS[answer] ?? (['refused', `Redis answered ${answer}`] as const);
     return new RedisError(failure, text);
@@ -60,6 +62,12 @@ export function redisError(error: unknown): RedisError {
     return redisError(Object.assign(new Error(inner), { name: 'ReplyError' }));
   }
   return new RedisError('connection', 'the connection to Redis is down');
+}
+
+/** Why a transaction was discarded: what Redis said of its commands. */
+function errorsBefore(error: unknown): readonly unknown[] {
+  const known = error instanceof Error && 'previousErrors' in error && Array.isArray(error.previousErrors);
+  return known ? (error.previousErrors as unknown[]) : [];
 }
 
 function facts(error: unknown): { name: string; message: string; code: string | undefined } {

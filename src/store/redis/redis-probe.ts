@@ -22,11 +22,17 @@ const NEEDED: readonly (readonly [
   name: string,
   send: (client: RedisClient, key: string) => Promise<unknown>,
 ])[] = [
+  ['MULTI, INCRBY, PTTL and EXEC', count],
   ['SET', (client, key) => client.set(key, 'check', 'PX', 10_000)],
   ['GETRANGE', (client, key) => client.getrange(key, 0, 1)],
   ['DEL', (client, key) => client.del(key)],
 ];
 const CONNECT_WITHIN = seconds(3);
+
+async function count(client: RedisClient, key: string): Promise<void> {
+  const results = await client.multi().incrby(key, 1).pttl(key).exec();
+  for (const [error] of results ?? []) if (error !== null) throw error;
+}
 
 /** Tries what an edge does with Redis. @throws {RedisError} when there is no connection. */
 export async function probeRedis(

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, asyncProperty, boolean, constantFrom, integer, nat, record } from 'fast-check';
 import t from 'tap';
 import { ms, seconds } from '../../../src/lib/brand.ts';
 import { RateBuckets } from '../../../src/lib/limits/rate-buckets.ts';
@@ -8,15 +8,15 @@ const NOW = ms(0);
 const KEYS = 100;
 
 void t.test('in no time t do more than burst + rate × t go on, whoever comes when', async (t) => {
-  const step = fc.record({
-    afterMs: fc.nat(300),
-    times: fc.nat(12),
-    longestMs: fc.constantFrom(0, 50, 2000),
+  const step = record({
+    afterMs: nat(300),
+    times: nat(12),
+    longestMs: constantFrom(0, 50, 2000),
   });
-  await fc.assert(
-    fc.asyncProperty(
-      fc.record({ perSecond: fc.integer({ min: 1, max: 100 }), burst: fc.integer({ min: 1, max: 20 }) }),
-      fc.array(fc.record({ ...{ step }, givesBack: fc.boolean() }), { maxLength: 40 }),
+  await assert(
+    asyncProperty(
+      record({ perSecond: integer({ min: 1, max: 100 }), burst: integer({ min: 1, max: 20 }) }),
+      array(record({ step, givesBack: boolean() }), { maxLength: 40 }),
       async (rate, steps) => {
         const clock = new FakeClock();
         const buckets = new RateBuckets(clock, rate, KEYS);
