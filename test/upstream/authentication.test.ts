@@ -309,10 +309,10 @@ await t.test(
   },
 );
 
-await t.test('an Authorization in the question is sent instead of our own', async (t) => {
+await t.test('what a caller shows is sent instead of our own', async (t) => {
   const { server } = await tokenRegistry(t);
   const { client } = fixture(t, server.url, { credentials: CREDENTIALS });
-  t.equal((await asked(client, { headers: { Authorization: 'Bearer theirs' } })).status, 401);
+  t.equal((await asked(client, { showing: { authorization: 'Bearer theirs' } })).status, 401);
   t.same(
     server.asked.map(({ headers }) => headers.authorization),
     ['Bearer theirs'],
