@@ -134,11 +134,9 @@ export class EdgeKeeper {
     });
     const { site } = this.#membership;
     const tokens = new SealedTokenStore(tokenRecords(store, site.shared), parts.sealingKey);
+    const asking = { clock, tokens, leases: site.leases, events: events.upstreams() };
     this.#upstreams = new Map(
-      config.upstreams.map((options) => [
-        options.name,
-        new UpstreamClient(options, { clock, tokens, leases: site.leases, events: events.upstreams() }),
-      ]),
+      config.upstreams.map((options) => [options.name, new UpstreamClient(options, asking)]),
     );
     this.#evictor = createEvictor(storage, config.storage, (stored) => events.evicted(stored));
     const shared = {
