@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { createAccess, type AccessSettings } from './app-access.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
 import { canonicalAddress, IpRules } from './access/ip-rules.ts';
@@ -14,6 +16,8 @@ import { WorkerMetrics, type MetricsSnapshot } from './observe/metrics.ts';
 import { Seldom } from './observe/seldom.ts';
 import type { UpstreamNames } from './registry/select-upstream.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
+import { Hits } from './server/hit-lane/hits.ts';
+import { RequestRecords } from './server/request-records.ts';
 import { Pipeline, type InForce } from './server/pipeline.ts';
 import type { PushTarget } from './server/push-proxy.ts';
 import { Pushes } from './server/pushes.ts';
@@ -106,25 +110,27 @@ export class EdgeWorker {
       ? new AuditOutbox(systemClock, (entries) => keeper.audit(entries))
       : undefined;
     this.#pushTargets = pushTargets(settings.pushes);
-    this.#listenerParts = {
-      pipeline: new Pipeline({
-        inForce: () => this.#inForce,
-        addressOf: (request) => canonicalAddress(request.socket.remoteAddress ?? ''),
-        cache: this.#cache,
+    const pipelineParts = {
+      inForce: () => this.#inForce,
+      addressOf: (request: IncomingMessage) => canonicalAddress(request.socket.remoteAddress ?? ''),
+      addressOfPeer: (socket: Socket) => canonicalAddress(socket.remoteAddress ?? ''),
+      cache: this.#cache,
+      upstreams: settings.upstreams,
+      pushes: new Pushes({
+        targets: this.#pushTargets,
         upstreams: settings.upstreams,
-        pushes: new Pushes({
-          targets: this.#pushTargets,
-          upstreams: settings.upstreams,
-          cache: this.#cache,
-          clock: systemClock,
-          log,
-          metrics: this.#metrics,
-        }),
+        cache: this.#cache,
         clock: systemClock,
         log,
         metrics: this.#metrics,
-        audit: this.#audit,
       }),
+      clock: systemClock,
+      log,
+      records: new RequestRecords({ log, metrics: this.#metrics, audit: this.#audit }),
+    };
+    this.#listenerParts = {
+      pipeline: new Pipeline(pipelineParts),
+      hits: new Hits(pipelineParts),
       rules: new IpRules(settings.guard.access),
       refused: (peer) => {
         this.#metrics.refusedConnections.inc();

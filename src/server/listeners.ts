@@ -9,10 +9,14 @@ import {
 } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { Server as TlsServer } from 'node:tls';
 import type { IpRules } from '../access/ip-rules.ts';
 import type { ServerContexts } from '../tls/serving/server-contexts.ts';
 import { guardConnections } from './connection-guard.ts';
+import { KEEP_ALIVE_MS, MAX_REQUESTS_PER_SOCKET } from './keep-alive.ts';
 import type { Pipeline } from './pipeline.ts';
+import { HitLane } from './hit-lane/hit-lane.ts';
+import type { Hits } from './hit-lane/hits.ts';
 import { Turns } from './turns.ts';
 
 export interface Address {
@@ -22,6 +26,7 @@ export interface Address {
 
 export interface ListenerParts {
   readonly pipeline: Pipeline;
+  readonly hits: Hits;
   readonly rules: IpRules;
   /** The address rules turned a peer away. */
   readonly refused: (peer: string) => void;
@@ -34,16 +39,13 @@ const HTTP_OPTIONS: ServerOptions = {
   maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 10_000,
   connectionsCheckingInterval: 1000,
-  // BuildKit keeps idle connections for 120 s and must not find them closed under a request.
-  keepAliveTimeout: 125_000,
+  keepAliveTimeout: KEEP_ALIVE_MS,
   noDelay: true,
   // Node's own refusal has no body: the pipeline says what was wrong.
   requireHostHeader: false,
 };
 /** The body of a pull is empty: a request that is not whole by then never will be. */
 const PULL_REQUEST_TIMEOUT = 15_000;
-/** Then the client comes on a new connection, which may reach another worker. */
-const MAX_REQUESTS_PER_SOCKET = 1000;
 const MAX_CONNECTIONS = 4096;
 
 /** A port that is served. */
@@ -123,6 +125,8 @@ async function listen(
     if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
     else void refuse(error, socket, turns);
   });
+  const event = server instanceof TlsServer ? 'secureConnection' : 'connection';
+  const lane = new HitLane(server, event, (head, socket, last) => parts.hits.find(head, socket, last));
   const enforce = guardConnections(server, parts.rules, parts.refused);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -137,9 +141,13 @@ async function listen(
       return new Promise((resolve) => {
         server.close(() => resolve());
         server.closeIdleConnections();
+        lane.drain();
       });
     },
-    destroy: () => server.closeAllConnections(),
+    destroy: () => {
+      server.closeAllConnections();
+      lane.destroy();
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AuditOutbox } from '../audit/audit-outbox.ts';
 import type { Access, Action } from '../access/authorize.ts';
 import type { Caller } from '../access/caller.ts';
 import type { RequestLimits } from '../access/request-limits.ts';
@@ -12,7 +12,6 @@ import { referenceText } from '../oci/reference.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
-import type { WorkerMetrics } from '../observe/metrics.ts';
 import { actionOf, MethodUnsupported } from '../registry/actions.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
@@ -21,17 +20,11 @@ import { answerReferrers, answerTags } from '../registry/listings.ts';
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type RepositoryRoute, type Route } from '../registry/route.ts';
 import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/select-upstream.ts';
-import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
 import { letBodyEnd } from './body-pace.ts';
 import type { Pushes } from './pushes.ts';
-import {
-  type AccessTrace,
-  authorizeRequest,
-  identifyCaller,
-  objectOf,
-  readableOf,
-} from './request-access.ts';
+import { authorizeRequest, identifyCaller, objectOf, readableOf } from './request-access.ts';
+import type { RequestRecords, Trace } from './request-records.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 
 /** What a reload replaces. */
@@ -45,25 +38,14 @@ export interface PipelineParts {
   readonly inForce: () => InForce;
   /** Canonical address of the client: the peer's, or what a trusted proxy says. */
   readonly addressOf: (request: IncomingMessage) => string;
+  /** Of a connection whose requests say nothing of another. */
+  readonly addressOfPeer: (socket: Socket) => string;
   readonly cache: EdgeCache;
   readonly upstreams: readonly UpstreamNames[];
   readonly pushes: Pushes;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: WorkerMetrics;
-  /** Absent where no record of accesses is kept. */
-  readonly audit?: AuditOutbox | undefined;
-}
-
-/** What the access line tells; filled in as far as the request comes. */
-interface Trace extends AccessTrace {
-  readonly requestId: string;
-  route: Route['kind'] | 'none';
-  upstream?: string;
-  repository?: string;
-  reference?: string;
-  /** Body bytes of a push that came from the client. */
-  received?: number;
+  readonly records: RequestRecords;
 }
 
 /** What a client sent, and what it is answered with. */
@@ -112,7 +94,12 @@ export class Pipeline {
     try {
       const answer = await this.#answerOrError({ request, response }, trace);
       const sent = await sendAnswer(response, answer, trace.requestId);
-      this.#record(request, trace, answer, sent, performance.now() - startedAt);
+      this.#parts.records.add(
+        { ...trace, method: request.method },
+        answer,
+        sent,
+        performance.now() - startedAt,
+      );
       if (!request.complete) void letBodyEnd(request, this.#parts.clock);
     } catch (err) {
       // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
@@ -233,48 +220,6 @@ export class Pipeline {
       return new MethodUnsupported(`${method} is not available here`, route);
     return new MethodUnsupported(`this edge serves pulls; ${method || 'this'} is not available here`);
   }
-
-  #record(
-    request: IncomingMessage,
-    trace: Trace,
-    answer: Answer,
-    sent: Awaited<ReturnType<typeof sendAnswer>>,
-    durationMs: number,
-  ): void {
-    const { metrics, log, audit } = this.#parts;
-    const cache = answer.result ?? 'none';
-    metrics.requests.inc({ route: trace.route, status: answer.status, cache });
-    metrics.duration.observe({ route: trace.route }, durationMs / 1000);
-    metrics.servedBytes.inc(sent.bytes);
-    const { upstream, repository } = trace;
-    const saved = answer.result !== undefined && answer.result !== 'miss' && answer.result !== 'bypass';
-    if (saved && upstream !== undefined && repository !== undefined)
-      metrics.savings.add(upstream, repository, sent.bytes);
-    if (sent.broken !== undefined) metrics.brokenAnswers.inc({ by: sent.broken });
-    const entry =
-      audit &&
-      auditEntryOf({
-        ...trace,
-        method: request.method,
-        status: answer.status,
-        bytes: sent.bytes,
-        error: answer.error,
-      });
-    if (entry !== undefined) audit?.add(entry);
-    // What we could not deliver is ours to know; a client that went away is not.
-    log[sent.broken === 'blob' ? 'warn' : 'info'](
-      {
-        ...trace,
-        method: request.method,
-        status: answer.status,
-        bytes: sent.bytes,
-        durationMs: Math.round(durationMs * 10) / 10,
-        cache,
-        ...(sent.broken !== undefined && { broken: sent.broken, cause: causeOf(sent.cause) }),
-      },
-      'request',
-    );
-  }
 }
 
 function factsOf(request: IncomingMessage): RequestFacts {
@@ -285,8 +230,4 @@ function factsOf(request: IncomingMessage): RequestFacts {
     ifRange: Array.isArray(ifRange) ? ifRange[0] : ifRange,
     ifNoneMatch,
   };
-}
-
-function causeOf(cause: unknown): string | undefined {
-  return cause instanceof Error ? cause.message : undefined;
 }

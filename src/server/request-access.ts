@@ -77,7 +77,7 @@ export function objectOf(route: RepositoryRoute): Wanted['object'] {
 }
 
 /** Of a certificate that was verified in the handshake, and in no other case. */
-function clientCertificate(socket: Socket): Uint8Array | undefined {
+export function clientCertificate(socket: Socket): Uint8Array | undefined {
   if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
   return socket.getPeerX509Certificate()?.raw;
 }
