@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { createAccess, type AccessSettings, type InForce } from './app-access.ts';
 import { identityEvents } from './app-identity-events.ts';
 import { AuditOutbox } from './audit/audit-outbox.ts';
@@ -21,9 +22,11 @@ import { clientOf } from './server/connections/client-of.ts';
 import type { ConnectionLimits, Connections } from './server/connections/connections.ts';
 import { shareOf } from './server/connections/share.ts';
 import { listenPlain, listenSecure, type Listener, type ListenerParts } from './server/listeners.ts';
+import { Hits } from './server/hit-lane/hits.ts';
 import { Pipeline } from './server/pipeline.ts';
-import type { PushTarget } from './server/push-proxy.ts';
-import { Pushes } from './server/pushes.ts';
+import { RequestRecords } from './server/records/request-records.ts';
+import type { PushTarget } from './server/pushing/push-proxy.ts';
+import { Pushes } from './server/pushing/pushes.ts';
 import { ReadBudget } from './lib/read-budget.ts';
 import { BlobFiles } from './store/blob-files.ts';
 import { EmbeddedStore } from './store/embedded-store.ts';
@@ -145,26 +148,27 @@ export class EdgeWorker {
       log,
       turnedAway: (client) => this.#audit?.turnedAway(client),
     });
-    this.#listenerParts = {
-      pipeline: new Pipeline({
-        inForce: () => this.#inForce,
-        clientOf: (request) => clientOf(request, this.#connections),
-        cache: this.#cache,
+    const pipelineParts = {
+      inForce: () => this.#inForce,
+      clientOf: (request: IncomingMessage) => clientOf(request, this.#connections),
+      cache: this.#cache,
+      upstreams: settings.upstreams,
+      pushes: new Pushes({
+        targets: this.#pushTargets,
         upstreams: settings.upstreams,
-        pushes: new Pushes({
-          targets: this.#pushTargets,
-          upstreams: settings.upstreams,
-          cache: this.#cache,
-          clock: systemClock,
-          minRate: () => this.#connections.minRate,
-          log,
-          metrics: this.#metrics,
-        }),
+        cache: this.#cache,
+        minRate: () => this.#connections.minRate,
         clock: systemClock,
         log,
         metrics: this.#metrics,
-        audit: this.#audit,
       }),
+      clock: systemClock,
+      log,
+      records: new RequestRecords({ clock: systemClock, log, metrics: this.#metrics, audit: this.#audit }),
+    };
+    this.#listenerParts = {
+      pipeline: new Pipeline(pipelineParts),
+      hits: new Hits({ ...pipelineParts, connections: this.#connections }),
       connections: this.#connections,
       clock: systemClock,
       pushes: this.#pushTargets.size > 0,

@@ -24,6 +24,7 @@ import type {
   Unknown,
 } from './keeper.ts';
 import type { LocalCache } from './local-cache.ts';
+import type { ManifestEntry } from './manifests/manifest-store.ts';
 
 /** The keeper may commit or lose a blob between its answer and our open; then the question is asked again. */
 const TRIES = 3;
@@ -68,11 +69,23 @@ export class EdgeCache {
     else this.#down.add(event.name);
   }
 
+  /** What can be answered without waiting for anybody; undefined is no word on anything else. */
+  manifestAtHand(repository: GrantedRepository, reference: Reference): ManifestEntry | undefined {
+    if (this.#down.has(repository.upstream)) return undefined;
+    const entry = this.#localManifest(repository, reference);
+    if (entry !== undefined) this.#used.add(manifestKey(entry.digest));
+    return entry;
+  }
+
+  /** As {@link manifestAtHand}: a small blob that is in memory. */
+  blobAtHand(repository: GrantedRepository, digest: Digest): Uint8Array | undefined {
+    const content = this.#local.smallBlob(repository, digest);
+    if (content !== undefined) this.#used.add(blobKey(digest));
+    return content;
+  }
+
   async manifest(repository: GrantedRepository, reference: Reference): Promise<ManifestAnswer> {
-    const entry =
-      reference.kind === 'digest'
-        ? this.#local.manifestByDigest(repository, reference.digest)
-        : this.#local.manifestByTag(repository, reference.tag);
+    const entry = this.#localManifest(repository, reference);
     const answer: ManifestAnswer =
       entry === undefined
         ? await this.#keeper.manifest({ ...asked(repository), reference })
@@ -131,6 +144,12 @@ export class EdgeCache {
   close(): void {
     clearInterval(this.#touching);
     this.#touch();
+  }
+
+  #localManifest(repository: GrantedRepository, reference: Reference): ManifestEntry | undefined {
+    return reference.kind === 'digest'
+      ? this.#local.manifestByDigest(repository, reference.digest)
+      : this.#local.manifestByTag(repository, reference.tag);
   }
 
   async #open(digest: Digest, answer: BlobAnswer): Promise<BlobFound | undefined> {

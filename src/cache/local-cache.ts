@@ -57,6 +57,12 @@ export class LocalCache {
     return this.manifestByDigest(repository, record.digest);
   }
 
+  /** One that is in memory. */
+  smallBlob(repository: RepositoryRef, digest: Digest): Uint8Array | undefined {
+    const known = this.#smallBlobs.get(digest);
+    return known !== undefined && this.#linked(repository, digest) ? known : undefined;
+  }
+
   /** Small ones whole and verified, others as an open file. `damaged`: the file is not what its name says. */
   async blob(
     repository: RepositoryRef,

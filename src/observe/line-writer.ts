@@ -6,6 +6,9 @@ const ATOMIC_BYTES = 4096;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 const RETRY_MS = 50;
 const LAST_TRIES = 20;
+/** Lines that are written and still in the list. */
+const MAX_WRITTEN = 1000;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Lines to a file descriptor, written behind and in order. A reader that is slow costs lines, one that is gone costs
@@ -14,6 +17,8 @@ const LAST_TRIES = 20;
 export class LineWriter {
   readonly #fd: number;
   #waiting: Buffer[] = [];
+  /** Of the first that is not written: to take each off the front would move all others. */
+  #first = 0;
   #waitingBytes = 0;
   #writing = false;
   #gone = false;
@@ -38,7 +43,7 @@ export class LineWriter {
 
   /** Writes the rest at once, as far as it is taken; for the end of the process. */
   flushSync(): void {
-    for (let tries = 0; this.#waiting.length > 0 && tries < LAST_TRIES && !this.#gone;) {
+    for (let tries = 0; this.#left > 0 && tries < LAST_TRIES && !this.#gone;) {
       const batch = this.#batch();
       try {
         this.#written(writeSync(this.#fd, batch), batch);
@@ -51,7 +56,7 @@ export class LineWriter {
   }
 
   #next(): void {
-    if (this.#waiting.length === 0 || this.#gone) {
+    if (this.#left === 0 || this.#gone) {
       this.#writing = false;
       return;
     }
@@ -69,22 +74,32 @@ export class LineWriter {
   /** As many whole lines as fit into one atomic write; a longer line goes alone. */
   #batch(): Buffer {
     let size = 0;
-    let count = 0;
-    for (const line of this.#waiting) {
-      if (count > 0 && size + line.byteLength > ATOMIC_BYTES) break;
-      size += line.byteLength;
-      count += 1;
+    let end = this.#first;
+    for (; end < this.#waiting.length; end += 1) {
+      const { byteLength } = this.#waiting[end] ?? EMPTY;
+      if (end > this.#first && size + byteLength > ATOMIC_BYTES) break;
+      size += byteLength;
     }
-    return Buffer.concat(this.#waiting.slice(0, count), size);
+    return Buffer.concat(this.#waiting.slice(this.#first, end), size);
   }
 
   #written(count: number, batch: Buffer): void {
-    let left = batch.byteLength;
-    while (left > 0) left -= this.#waiting.shift()?.byteLength ?? left;
+    for (let left = batch.byteLength; left > 0; this.#first += 1)
+      left -= this.#waiting[this.#first]?.byteLength ?? left;
     this.#waitingBytes -= count;
     // A regular file or a blocking pipe takes all of it; what a non-blocking one left goes first the next time.
-    if (count < batch.byteLength) this.#waiting.unshift(batch.subarray(count));
-    else if (this.#dropped > 0 && this.#waiting.length === 0) this.#tellDropped();
+    if (count < batch.byteLength) {
+      this.#first -= 1;
+      this.#waiting[this.#first] = batch.subarray(count);
+    }
+    if (this.#first < this.#waiting.length && this.#first < MAX_WRITTEN) return;
+    this.#waiting = this.#waiting.slice(this.#first);
+    this.#first = 0;
+    if (this.#dropped > 0 && this.#left === 0) this.#tellDropped();
+  }
+
+  get #left(): number {
+    return this.#waiting.length - this.#first;
   }
 
   /** Somebody reads again. */
@@ -97,6 +112,7 @@ export class LineWriter {
   #giveUp(): void {
     this.#gone = true;
     this.#waiting = [];
+    this.#first = 0;
     this.#waitingBytes = 0;
     this.#writing = false;
   }

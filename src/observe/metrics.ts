@@ -2,6 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { LimitMetrics } from './limit-metrics.ts';
 import { Savings } from './savings.ts';
+import { TalliedCounter } from './tallied-counter.ts';
 
 /** What a process hands over to be summed; plain data, fit for a message. */
 export type MetricsSnapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
@@ -38,13 +39,13 @@ function processMetrics(registry: Registry, process: string): void {
 /** Counted where requests are answered. */
 export class WorkerMetrics {
   readonly registry = new Registry();
-  readonly requests = new Counter({
+  readonly #requests = new TalliedCounter({
     name: 'pierhead_requests_total',
     help: 'Requests answered, by route, status and cache result.',
     labelNames: ['route', 'status', 'cache'],
     registers: [this.registry],
   });
-  readonly duration = new Histogram({
+  readonly #duration = new Histogram({
     name: 'pierhead_request_duration_seconds',
     help: 'Time from a request to the end of its answer.',
     labelNames: ['route'],
@@ -73,6 +74,11 @@ export class WorkerMetrics {
 
   constructor(process: string) {
     processMetrics(this.registry, process);
+  }
+
+  answered(route: string, status: number, cache: string, durationMs: number): void {
+    this.#requests.add(`${route} ${status} ${cache}`, 1, () => ({ route, status, cache }));
+    this.#duration.observe({ route }, durationMs / 1000);
   }
 
   snapshot(): Promise<MetricsSnapshot> {

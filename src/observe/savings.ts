@@ -1,4 +1,5 @@
-import { Counter, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { TalliedCounter } from './tallied-counter.ts';
 
 /** Repositories with a series of their own, in one process; what later ones save is summed under `other`. */
 const MAX_REPOSITORIES = 200;
@@ -7,17 +8,17 @@ const OTHER = 'other';
 /** What the cache is worth: body bytes sent to clients that no upstream had to send for them. */
 export class Savings {
   readonly #known = new Set<string>();
-  readonly #byUpstream: Counter<'upstream'>;
-  readonly #byRepository: Counter<'upstream' | 'repository'>;
+  readonly #byUpstream: TalliedCounter<'upstream'>;
+  readonly #byRepository: TalliedCounter<'upstream' | 'repository'>;
 
   constructor(registry: Registry) {
-    this.#byUpstream = new Counter({
+    this.#byUpstream = new TalliedCounter({
       name: 'pierhead_saved_bytes_total',
       help: 'Body bytes sent to clients that no upstream had to send for them.',
       labelNames: ['upstream'],
       registers: [registry],
     });
-    this.#byRepository = new Counter({
+    this.#byRepository = new TalliedCounter({
       name: 'pierhead_repository_saved_bytes_total',
       help: `The same by repository: ${MAX_REPOSITORIES} of them by name, all others together.`,
       labelNames: ['upstream', 'repository'],
@@ -26,8 +27,9 @@ export class Savings {
   }
 
   add(upstream: string, repository: string, bytes: number): void {
-    this.#byUpstream.inc({ upstream }, bytes);
-    this.#byRepository.inc({ upstream, repository: this.#seriesOf(upstream, repository) }, bytes);
+    this.#byUpstream.add(upstream, bytes, () => ({ upstream }));
+    const series = this.#seriesOf(upstream, repository);
+    this.#byRepository.add(`${upstream}/${series}`, bytes, () => ({ upstream, repository: series }));
   }
 
   /** First come, first named: a series that came and went with its rank would fall, which a counter must not. */

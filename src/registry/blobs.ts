@@ -49,6 +49,19 @@ export async function answerBlob(
   };
 }
 
+/** Of a whole blob that is in memory. */
+export function blobAnswer(
+  digest: Digest,
+  content: Uint8Array,
+  { head, ifNoneMatch }: Pick<RequestFacts, 'head' | 'ifNoneMatch'>,
+): Answer {
+  const etag = `"${digest}"`;
+  if (matchesTag(ifNoneMatch, etag))
+    return { status: 304, headers: { etag, 'docker-content-digest': digest }, body: NO_BODY, result: 'hit' };
+  const headers = blobHeaders(digest, content.byteLength);
+  return { status: 200, headers, body: head ? NO_BODY : { kind: 'bytes', content }, result: 'hit' };
+}
+
 /** 416, with the size that the client needs to ask again (RFC 9110 §15.5.17). */
 export class RangeUnsatisfiable extends RegistryError {
   readonly size: number;

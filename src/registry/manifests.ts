@@ -1,4 +1,6 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
+import type { CacheResult } from '../cache/keeper.ts';
+import type { ManifestEntry } from '../cache/manifests/manifest-store.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { Reference } from '../oci/reference.ts';
@@ -27,28 +29,28 @@ export async function answerManifest(
       throw limited(answer);
     case 'invalid':
       throw new RegistryError('MANIFEST_INVALID', answer.reason);
-    case 'manifest': {
-      const etag = `"${answer.digest}"`;
-      const { result, content } = answer;
-      if (matchesTag(facts.ifNoneMatch, etag)) {
-        return {
-          status: 304,
-          headers: { etag, 'docker-content-digest': answer.digest },
-          body: NO_BODY,
-          result,
-        };
-      }
-      return {
-        status: 200,
-        headers: {
-          'content-type': answer.mediaType,
-          'content-length': content.byteLength,
-          'docker-content-digest': answer.digest,
-          etag,
-        },
-        body: facts.head ? NO_BODY : { kind: 'bytes', content },
-        result,
-      };
-    }
+    case 'manifest':
+      return manifestAnswer(answer, answer.result, facts);
   }
+}
+
+export function manifestAnswer(
+  { digest, mediaType, content }: ManifestEntry,
+  result: CacheResult,
+  { head, ifNoneMatch }: Pick<RequestFacts, 'head' | 'ifNoneMatch'>,
+): Answer {
+  const etag = `"${digest}"`;
+  if (matchesTag(ifNoneMatch, etag))
+    return { status: 304, headers: { etag, 'docker-content-digest': digest }, body: NO_BODY, result };
+  return {
+    status: 200,
+    headers: {
+      'content-type': mediaType,
+      'content-length': content.byteLength,
+      'docker-content-digest': digest,
+      etag,
+    },
+    body: head ? NO_BODY : { kind: 'bytes', content },
+    result,
+  };
 }

@@ -43,19 +43,24 @@ export function errorAnswer(error: unknown, head: boolean): Answer {
   };
 }
 
+/** All that an answer says of itself, but for what HTTP says of the connection. */
+export function headersOf({ headers, result }: Answer, requestId: string): Answer['headers'] {
+  return {
+    'docker-distribution-api-version': 'registry/2.0',
+    'x-request-id': requestId,
+    'x-content-type-options': 'nosniff',
+    ...(result !== undefined && { 'cache-status': CACHE_STATUS[result] }),
+    ...headers,
+  };
+}
+
 /** Writes an answer; resolves when it has ended, one way or the other. Never rejects. */
 export async function sendAnswer(
   response: ServerResponse,
   answer: Answer,
   requestId: string,
 ): Promise<SentBody> {
-  response.writeHead(answer.status, {
-    'docker-distribution-api-version': 'registry/2.0',
-    'x-request-id': requestId,
-    'x-content-type-options': 'nosniff',
-    ...(answer.result !== undefined && { 'cache-status': CACHE_STATUS[answer.result] }),
-    ...answer.headers,
-  });
+  response.writeHead(answer.status, { ...headersOf(answer, requestId) });
   const { body } = answer;
   if (body.kind === 'none') {
     response.end();

@@ -9,6 +9,7 @@ import {
 } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { Server as TlsServer } from 'node:tls';
 import type { ListenerNetworks } from '../access/listener-networks.ts';
 import { seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -16,7 +17,10 @@ import type { ServerContexts } from '../tls/serving/server-contexts.ts';
 import { guardCertificates } from './certificate-guard.ts';
 import { guardConnections } from './connections/connection-guard.ts';
 import type { Connections } from './connections/connections.ts';
+import { KEEP_ALIVE_MS, MAX_REQUESTS_PER_SOCKET } from './keep-alive.ts';
 import type { Pipeline } from './pipeline.ts';
+import { HitLane } from './hit-lane/hit-lane.ts';
+import type { Hits } from './hit-lane/hits.ts';
 import { Turns } from './turns.ts';
 
 export interface Address {
@@ -26,6 +30,7 @@ export interface Address {
 
 export interface ListenerParts {
   readonly pipeline: Pipeline;
+  readonly hits: Hits;
   readonly networks: ListenerNetworks;
   readonly connections: Connections;
   readonly clock: Clock;
@@ -40,16 +45,13 @@ const HTTP_OPTIONS: ServerOptions = {
   maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 10_000,
   connectionsCheckingInterval: 1000,
-  // BuildKit keeps idle connections for 120 s and must not find them closed under a request.
-  keepAliveTimeout: 125_000,
+  keepAliveTimeout: KEEP_ALIVE_MS,
   noDelay: true,
   // Node's own refusal has no body: the pipeline says what was wrong.
   requireHostHeader: false,
 };
 /** The body of a pull is empty: a request that is not whole by then never will be. */
 const PULL_REQUEST_TIMEOUT = 15_000;
-/** Then the client comes on a new connection, which may reach another worker. */
-const MAX_REQUESTS_PER_SOCKET = 1000;
 /** Requests that were sent without waiting for their answers: each is held in memory, and no registry client sends any. */
 const MAX_DUE = 100;
 /** For a client to see why it is refused. */
@@ -145,6 +147,8 @@ async function listen(
     if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
     else void refuse(error, socket, { turns, clock: parts.clock });
   });
+  const event = server instanceof TlsServer ? 'secureConnection' : 'connection';
+  const lane = new HitLane(server, event, (head, socket, last) => parts.hits.find(head, socket, last));
   const guard = guardConnections(server, parts);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -159,6 +163,7 @@ async function listen(
       return new Promise((resolve) => {
         server.close(() => resolve());
         server.closeIdleConnections();
+        lane.drain();
       });
     },
     destroy: guard.destroy,

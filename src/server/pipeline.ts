@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AuditOutbox } from '../audit/audit-outbox.ts';
 import type { Access, Action } from '../access/authorize.ts';
 import type { Caller } from '../access/caller.ts';
 import { Denied, TooManyRequests } from '../access/refusals.ts';
@@ -12,7 +11,6 @@ import type { GrantedRepository } from '../oci/granted.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import type { Log } from '../observe/log.ts';
-import type { WorkerMetrics } from '../observe/metrics.ts';
 import { actionOf, MethodUnsupported } from '../registry/actions.ts';
 import { jsonAnswer, type Answer, type RequestFacts } from '../registry/answer.ts';
 import { answerBlob } from '../registry/blobs.ts';
@@ -22,20 +20,12 @@ import { answerReferrers, answerTags, type ReferrersFacts } from '../registry/li
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type RepositoryRoute, type Route } from '../registry/route.ts';
 import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/select-upstream.ts';
-import { auditEntryOf } from './audit-record.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
-import { letBodyEnd } from './body-pace.ts';
+import { letBodyEnd } from './pushing/body-pace.ts';
 import type { Client } from './connections/client-of.ts';
-import type { Pushes } from './pushes.ts';
-import {
-  type AccessTrace,
-  authorizeRequest,
-  identifyCaller,
-  objectOf,
-  referenceOf,
-  readableOf,
-} from './request-access.ts';
-import { RefusedRequests } from './refused-requests.ts';
+import type { Pushes } from './pushing/pushes.ts';
+import { authorizeRequest, identifyCaller, objectOf, readableOf, referenceOf } from './request-access.ts';
+import type { RequestRecords, Trace } from './records/request-records.ts';
 import { checkRequest, MalformedRequest } from './request-check.ts';
 import { answerTokenRequest, isTokenRequest, type TokenService } from './token-route.ts';
 
@@ -57,20 +47,7 @@ export interface PipelineParts {
   readonly pushes: Pushes;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: WorkerMetrics;
-  /** Absent where no record of accesses is kept. */
-  readonly audit?: AuditOutbox | undefined;
-}
-
-/** What the access line tells; filled in as far as the request comes. */
-interface Trace extends AccessTrace {
-  readonly requestId: string;
-  route: Route['kind'] | 'token' | 'none';
-  upstream?: string;
-  repository?: string;
-  reference?: string | undefined;
-  /** Body bytes of a push that came from the client. */
-  received?: number;
+  readonly records: RequestRecords;
 }
 
 /** An answer, and what it is a refusal by. */
@@ -111,11 +88,9 @@ interface GrantedChange {
  */
 export class Pipeline {
   readonly #parts: PipelineParts;
-  readonly #refused: RefusedRequests;
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
-    this.#refused = new RefusedRequests(parts);
   }
 
   /** Never rejects: whatever happens becomes an answer and a line in the log. */
@@ -129,9 +104,10 @@ export class Pipeline {
       route: 'none',
     };
     try {
-      const answered = await this.#answerOrError({ request, response }, trace);
-      const sent = await sendAnswer(response, answered.answer, trace.requestId);
-      this.#record(request, trace, answered, sent, performance.now() - startedAt);
+      const { answer, refusal } = await this.#answerOrError({ request, response }, trace);
+      const sent = await sendAnswer(response, answer, trace.requestId);
+      const took = performance.now() - startedAt;
+      this.#parts.records.add({ ...trace, method: request.method }, answer, sent, { took, refusal });
       if (!request.complete) void letBodyEnd(request, this.#parts.clock);
     } catch (err) {
       // An answer that cannot even be written, such as for a header that Node refuses, costs its own connection only.
@@ -188,7 +164,9 @@ export class Pipeline {
     if (action === 'pull') return await this.#route(route, granted, request, namespace);
     const readable: GrantedChange['readable'] = async (source, name) => {
       const mounted = { repository: source, name, action: 'pull', object: undefined, host } as const;
-      return await readableOf(access, caller, mounted, (reason) => this.#mountRefused(source, trace, reason));
+      return await readableOf(access, caller, mounted, (reason) =>
+        this.#parts.records.mountRefused(source, trace, reason),
+      );
     };
     const { keepsCredentials } = access;
     const change = { route, namespace, readable, keepsCredentials, repository: granted };
@@ -264,60 +242,10 @@ export class Pipeline {
   }
 
   /** The push goes on without the mount, so its own entry does not tell. */
-  #mountRefused({ upstream, name }: RepositoryRef, trace: Trace, denied: string): void {
-    const { requestId, address, user, reference } = trace;
-    const source = { route: 'blob', method: 'GET', upstream, repository: name, status: 0, bytes: 0 } as const;
-    const entry = auditEntryOf({ ...source, requestId, address, user, reference, denied });
-    if (entry !== undefined) this.#parts.audit?.add(entry);
-  }
-
   #unsupported(method: string, route: Route, { upstream }: RepositoryRef): MethodUnsupported {
     if (this.#parts.pushes.target(upstream) !== undefined)
       return new MethodUnsupported(`${method} is not available here`, route);
     return new MethodUnsupported(`this edge serves pulls; ${method || 'this'} is not available here`);
-  }
-
-  #record(
-    request: IncomingMessage,
-    trace: Trace,
-    { answer, refusal }: Answered,
-    sent: Awaited<ReturnType<typeof sendAnswer>>,
-    durationMs: number,
-  ): void {
-    const { metrics, log, audit } = this.#parts;
-    const cache = answer.result ?? 'none';
-    metrics.requests.inc({ route: trace.route, status: answer.status, cache });
-    metrics.duration.observe({ route: trace.route }, durationMs / 1000);
-    metrics.servedBytes.inc(sent.bytes);
-    const { upstream, repository } = trace;
-    const saved = answer.result !== undefined && answer.result !== 'miss' && answer.result !== 'bypass';
-    if (saved && upstream !== undefined && repository !== undefined)
-      metrics.savings.add(upstream, repository, sent.bytes);
-    if (sent.broken !== undefined) metrics.brokenAnswers.inc({ by: sent.broken });
-    const entry =
-      audit &&
-      auditEntryOf({
-        ...trace,
-        method: request.method,
-        status: answer.status,
-        bytes: sent.bytes,
-        error: answer.error,
-      });
-    if (refusal !== undefined) return this.#refused.add(refusal, trace, entry);
-    if (entry !== undefined) audit?.add(entry);
-    // What we could not deliver is ours to know; a client that went away is not.
-    log[sent.broken === 'blob' ? 'warn' : 'info'](
-      {
-        ...trace,
-        method: request.method,
-        status: answer.status,
-        bytes: sent.bytes,
-        durationMs: Math.round(durationMs * 10) / 10,
-        cache,
-        ...(sent.broken !== undefined && { broken: sent.broken, cause: causeOf(sent.cause) }),
-      },
-      'request',
-    );
   }
 }
 
@@ -336,8 +264,4 @@ function hungUp(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   return gone.signal;
-}
-
-function causeOf(cause: unknown): string | undefined {
-  return cause instanceof Error ? cause.message : undefined;
 }

@@ -54,12 +54,14 @@ export function evidenceOf(request: IncomingMessage, { address }: AccessTrace): 
 export async function identify(access: Access, trace: AccessTrace, evidence: Evidence): Promise<Caller> {
   const identified = access.identify(evidence);
   const caller = identified instanceof Promise ? await identified : identified;
-  const { identity } = caller;
-  if (identity !== undefined) {
-    trace.user = identity.user;
-    trace.by = identity.by;
-  }
+  traceCaller(caller, trace);
   return caller;
+}
+
+export function traceCaller({ identity }: Caller, trace: AccessTrace): void {
+  if (identity === undefined) return;
+  trace.user = identity.user;
+  trace.by = identity.by;
 }
 
 /** Undefined for who must not learn whether it is there: not there, then. @throws as {@link Access.authorize} otherwise. */
@@ -72,9 +74,7 @@ export async function authorizeRequest(
   try {
     const authorized = access.authorize(caller, wanted);
     const granted = authorized instanceof Promise ? await authorized : authorized;
-    trace.granted = granted.by;
-    const identity = access.identityOf(caller);
-    if (identity !== undefined) trace.user = identity.user;
+    traceGranted(access, caller, granted, trace);
     return granted;
   } catch (error) {
     if (!(error instanceof Denied)) throw error;
@@ -82,6 +82,18 @@ export async function authorizeRequest(
     if (error.hidden) return undefined;
     throw error;
   }
+}
+
+/** Who was let in, and by what. */
+export function traceGranted(
+  access: Access,
+  caller: Caller,
+  granted: GrantedRepository,
+  trace: AccessTrace,
+): void {
+  trace.granted = granted.by;
+  const identity = access.identityOf(caller);
+  if (identity !== undefined) trace.user = identity.user;
 }
 
 /** For a mount: from where the caller may not read, there is nothing to mount. `refused` hears why. */
@@ -115,7 +127,7 @@ export function referenceOf(route: RepositoryRoute): string | undefined {
 }
 
 /** Of a certificate that was verified in the handshake, and in no other case. */
-function clientCertificate(socket: Socket): Uint8Array | undefined {
+export function clientCertificate(socket: Socket): Uint8Array | undefined {
   if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
   return socket.getPeerX509Certificate()?.raw;
 }

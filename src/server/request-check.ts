@@ -6,7 +6,7 @@ const MAX_HEADERS = 100;
 const ONCE = new Set(['host', 'authorization', 'content-length', 'transfer-encoding', 'range']);
 
 /** A name or an address, and a port (RFC 9112 §3.2); what its characters mean is for whoever looks the name up. */
-const HOST = /^[\w.:[\]-]{1,300}$/;
+export const HOST_FORM = /^[\w.:[\]-]{1,300}$/;
 
 /** A request that Node's parser let through and that is refused all the same. */
 export class MalformedRequest extends RegistryError {
@@ -33,7 +33,7 @@ export function checkRequest(request: IncomingMessage): void {
   }
   if (httpVersion === '1.1' && !seen.has('host'))
     throw new MalformedRequest(400, 'the Host header is missing');
-  if (headers.host !== undefined && !HOST.test(headers.host))
+  if (headers.host !== undefined && !HOST_FORM.test(headers.host))
     throw new MalformedRequest(400, 'the Host header is not a host');
   const coding = headers['transfer-encoding'];
   // Node takes a coding in front of `chunked`, and passes the body on without it: the upstream would read other bytes.

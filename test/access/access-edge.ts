@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,10 +19,12 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { LineWriter } from '../../src/observe/line-writer.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { WorkerMetrics } from '../../src/observe/metrics.ts';
+import { Hits } from '../../src/server/hit-lane/hits.ts';
 import { listenPlain } from '../../src/server/listeners.ts';
+import { RequestRecords } from '../../src/server/records/request-records.ts';
 import { Pipeline, type InForce } from '../../src/server/pipeline.ts';
-import type { PushTarget } from '../../src/server/push-proxy.ts';
-import { Pushes } from '../../src/server/pushes.ts';
+import type { PushTarget } from '../../src/server/pushing/push-proxy.ts';
+import { Pushes } from '../../src/server/pushing/pushes.ts';
 import { pushDoor } from '../../src/upstream/push-agent.ts';
 import { CacheSite } from '../cache/cache-site.ts';
 import { startCentral, type Central } from '../support/central.ts';
@@ -119,16 +122,18 @@ export async function startAccessEdge(t: Test, options: AccessEdgeOptions = {}):
   const accept = { limits: DEFAULT_LIMITS, registry: shared.metrics.registry, log };
   const connections = acceptConnections({ http: networks }, accept);
   let inForce = inForceBy(options, people);
-  const pipeline = new Pipeline({
+  const parts = {
     ...shared,
     inForce: () => inForce,
-    clientOf: (request) => clientOf(request, connections),
+    clientOf: (request: IncomingMessage) => clientOf(request, connections),
     pushes: new Pushes({ ...shared, targets, minRate: () => connections.minRate }),
-    audit: outbox,
-  });
+    records: new RequestRecords({ ...shared, audit: outbox }),
+  };
+  const pipeline = new Pipeline(parts);
+  const hits = new Hits({ ...parts, connections });
   const listener = await listenPlain(
     { host: '127.0.0.1', port: 0 },
-    { pipeline, networks, connections, clock: systemClock, pushes, admits: () => false },
+    { pipeline, hits, networks, connections, clock: systemClock, pushes, admits: () => false },
   );
   t.teardown(async () => {
     listener.destroy();

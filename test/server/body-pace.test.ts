@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { bodyTooSlow, letBodyEnd } from '../../src/server/body-pace.ts';
+import { bodyTooSlow, letBodyEnd } from '../../src/server/pushing/body-pace.ts';
 import { bytes } from '../../src/lib/brand.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';

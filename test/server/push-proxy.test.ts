@@ -3,7 +3,7 @@ import { Agent, createServer, type IncomingMessage, type ServerResponse } from '
 import { connect, type AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { bytes } from '../../src/lib/brand.ts';
-import { PushProxy } from '../../src/server/push-proxy.ts';
+import { PushProxy } from '../../src/server/pushing/push-proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { serve, type Script } from '../upstream/scripted-server.ts';

@@ -122,6 +122,14 @@ export class Connections {
     if (!connection.isBusy) this.#paces.delete(connection);
   }
 
+  /** A request came and was answered at once. */
+  served(connection: Connection): void {
+    if (!this.#open.has(connection)) return;
+    connection.began();
+    connection.ended();
+    this.#moved(connection);
+  }
+
   /** Ends the connection that requests come on by this socket. */
   cut(socket: Duplex, reason: Closing): void {
     const connection = this.of(socket);

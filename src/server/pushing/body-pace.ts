@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { seconds, type Bytes } from '../lib/brand.ts';
-import type { Clock } from '../lib/clock.ts';
+import { seconds, type Bytes } from '../../lib/brand.ts';
+import type { Clock } from '../../lib/clock.ts';
 
 /*
  * Node's `requestTimeout` is one for a whole server and for a whole request, 15 s for pulls. A push of 2 GB takes longer, so

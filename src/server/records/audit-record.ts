@@ -1,7 +1,7 @@
-import type { AuditAction, AuditEntry } from '../audit/audit-entry.ts';
-import type { ErrorCode } from '../oci/error-codes.ts';
-import { parseDigest } from '../oci/digest.ts';
-import type { Route } from '../registry/route.ts';
+import type { AuditAction, AuditEntry } from '../../audit/audit-entry.ts';
+import type { ErrorCode } from '../../oci/error-codes.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import type { Route } from '../../registry/route.ts';
 
 export interface Audited {
   readonly route: Route['kind'] | 'token' | 'none';

@@ -1,11 +1,11 @@
 import type { Agent, ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { createProxyServer } from 'http-proxy-3';
-import { seconds } from '../lib/brand.ts';
-import { RegistryError } from '../oci/error-codes.ts';
-import type { PushUpstream } from '../registry/push/upload-locations.ts';
-import type { UpstreamReply } from '../registry/push/upstream-reply.ts';
+import { seconds } from '../../lib/brand.ts';
+import { RegistryError } from '../../oci/error-codes.ts';
+import type { PushUpstream } from '../../registry/push/upload-locations.ts';
+import type { UpstreamReply } from '../../registry/push/upstream-reply.ts';
 import { bodyTooSlow, type BodyPace } from './body-pace.ts';
-import { MalformedRequest } from './request-check.ts';
+import { MalformedRequest } from '../request-check.ts';
 
 /** An upstream that may be pushed to, with the connections to it. */
 export interface PushTarget extends PushUpstream {

@@ -1,11 +1,11 @@
-import type { TooManyRequests } from '../access/refusals.ts';
-import type { AuditEntry } from '../audit/audit-entry.ts';
-import type { AuditOutbox } from '../audit/audit-outbox.ts';
-import { seconds } from '../lib/brand.ts';
-import type { Clock } from '../lib/clock.ts';
-import type { Log } from '../observe/log.ts';
-import type { WorkerMetrics } from '../observe/metrics.ts';
-import { Seldom } from '../observe/seldom.ts';
+import type { TooManyRequests } from '../../access/refusals.ts';
+import type { AuditEntry } from '../../audit/audit-entry.ts';
+import type { AuditOutbox } from '../../audit/audit-outbox.ts';
+import { seconds } from '../../lib/brand.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../observe/log.ts';
+import type { WorkerMetrics } from '../../observe/metrics.ts';
+import { Seldom } from '../../observe/seldom.ts';
 
 const INTERVAL = seconds(60);
 

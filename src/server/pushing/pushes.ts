@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { EdgeCache } from '../cache/edge-cache.ts';
-import { RegistryError } from '../oci/error-codes.ts';
-import type { GrantedRepository } from '../oci/granted.ts';
-import type { RepositoryName } from '../oci/repository-name.ts';
-import type { RepositoryRef } from '../oci/repository-ref.ts';
-import type { Log } from '../observe/log.ts';
-import type { WorkerMetrics } from '../observe/metrics.ts';
-import { NO_BODY, type Answer } from '../registry/answer.ts';
-import { answerPush, type PushRoute } from '../registry/push/push.ts';
-import type { UpstreamReply } from '../registry/push/upstream-reply.ts';
-import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import type { EdgeCache } from '../../cache/edge-cache.ts';
+import { RegistryError } from '../../oci/error-codes.ts';
+import type { GrantedRepository } from '../../oci/granted.ts';
+import type { RepositoryName } from '../../oci/repository-name.ts';
+import type { RepositoryRef } from '../../oci/repository-ref.ts';
+import type { Log } from '../../observe/log.ts';
+import type { WorkerMetrics } from '../../observe/metrics.ts';
+import { NO_BODY, type Answer } from '../../registry/answer.ts';
+import { answerPush, type PushRoute } from '../../registry/push/push.ts';
+import type { UpstreamReply } from '../../registry/push/upstream-reply.ts';
+import { selectUpstream, type UpstreamNames } from '../../registry/select-upstream.ts';
 import type { BodyPace } from './body-pace.ts';
 import { ClientGone, PushProxy, type PushTarget } from './push-proxy.ts';
 
