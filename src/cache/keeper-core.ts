@@ -160,7 +160,7 @@ export class KeeperSession implements Keeper {
   }
 
   verdict(question: VerdictQuestion): Promise<VerdictAnswer> {
-    return this.#parts.verdicts.verdict(question);
+    return this.#parts.verdicts.verdict(question, (ask) => this.#limits.verdict(question, ask));
   }
 
   async pushed(notice: PushNotice): Promise<void> {

@@ -99,6 +99,8 @@ export interface NotAuthorized {
 
 export interface VerdictQuestion {
   readonly upstream: string;
+  /** By what the caller is counted; absent: not at all. */
+  readonly caller?: string;
   /** What is to be read; absent: `/v2/`. */
   readonly wanted?: {
     readonly repository: RepositoryRef;
@@ -120,7 +122,8 @@ export type VerdictAnswer =
   | NotAuthorized
   /** Not for this caller, or not there: the two look the same. */
   | Unknown
-  | Unavailable;
+  | Unavailable
+  | Limited;
 
 export type ManifestAnswer =
   | {

@@ -35,7 +35,8 @@ export function fileFindings(files: readonly TrustedFile[], uid = process.getuid
 
 function findingsOf({ path, secret }: TrustedFile, uid: number | undefined): FileFinding[] {
   const stats = statsOf(path);
-  if (stats === undefined) return [];
+  // A device is the system's (`/dev/null`), with the modes that it has everywhere.
+  if (stats === undefined || stats.isCharacterDevice()) return [];
   const way = wayTo(path);
   const shown = printable(path);
   if (way.reachable && way.changeable !== undefined)

@@ -1,7 +1,16 @@
+import { createHash } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
 import { repositoryKey } from '../../oci/repository-ref.ts';
 import type { LocalMetadata } from '../../store/metadata-store.ts';
-import type { BlobQuestion, Limited, ListingAnswer, ListingQuestion, ManifestQuestion } from '../keeper.ts';
+import type {
+  BlobQuestion,
+  Limited,
+  ListingAnswer,
+  ListingQuestion,
+  ManifestQuestion,
+  VerdictAnswer,
+  VerdictQuestion,
+} from '../keeper.ts';
 import { isLinked } from '../links.ts';
 import type { Listings } from '../listings/listings.ts';
 import { tagKey } from '../manifests/freshness.ts';
@@ -13,6 +22,8 @@ export interface QuestionLimits {
   manifest<A extends Answer>(question: ManifestQuestion, ask: () => Promise<A>): Promise<A | Limited>;
   blob<A extends Answer>(question: BlobQuestion, ask: () => Promise<A>): Promise<A | Limited>;
   listing(question: ListingQuestion, ask: () => Promise<ListingAnswer>): Promise<ListingAnswer>;
+  /** For one whose answer is not known here. */
+  verdict(question: VerdictQuestion, ask: () => Promise<VerdictAnswer>): Promise<VerdictAnswer>;
 }
 
 interface Answer {
@@ -23,6 +34,7 @@ export const UNLIMITED: QuestionLimits = {
   manifest: (_question, ask) => ask(),
   blob: (_question, ask) => ask(),
   listing: (_question, ask) => ask(),
+  verdict: (_question, ask) => ask(),
 };
 
 export interface UnknownLimitsParts {
@@ -86,6 +98,22 @@ export class UnknownLimits implements QuestionLimits {
     const key = `${what} ${repositoryKey(repository)}`;
     return await this.#budget.ask({ caller: asker.caller, key }, ask, isVainList);
   }
+
+  /** Made-up names, and made-up credentials: each is another question. */
+  async verdict(
+    { upstream, caller, wanted, authorization = '' }: VerdictQuestion,
+    ask: () => Promise<VerdictAnswer>,
+  ): Promise<VerdictAnswer> {
+    if (caller === undefined) return await ask();
+    const about =
+      wanted === undefined ? upstream : `${repositoryKey(wanted.repository)} ${wanted.path ?? ''}`;
+    const shown = createHash('sha256').update(authorization).digest('base64url');
+    return await this.#budget.ask({ caller, key: `verdict ${about} ${shown}` }, ask, isRefusal);
+  }
+}
+
+function isRefusal({ kind }: VerdictAnswer): boolean {
+  return kind === 'unknown' || kind === 'unauthorized';
 }
 
 function isUnknown({ kind }: Answer): boolean {

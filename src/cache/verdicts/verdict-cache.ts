@@ -81,8 +81,14 @@ export class VerdictCache {
     });
   }
 
-  /** Answers within {@link ANSWER_DEADLINE} whatever the upstream does. */
-  async verdict(question: VerdictQuestion): Promise<VerdictAnswer> {
+  /**
+   * Answers within {@link ANSWER_DEADLINE} whatever the upstream does.
+   * @param gate stands before what has to be asked
+   */
+  async verdict(
+    question: VerdictQuestion,
+    gate: (ask: () => Promise<VerdictAnswer>) => Promise<VerdictAnswer> = (ask) => ask(),
+  ): Promise<VerdictAnswer> {
     const { upstream, wanted, authorization } = question;
     if (wanted === undefined && authorization === undefined) return await this.#ping(upstream);
     const rules = this.#parts.rulesOf(upstream);
@@ -93,7 +99,8 @@ export class VerdictCache {
     const known = await this.#records.get(key, rules.verdict);
     const left = known === undefined ? 0 : this.#left(known, rules.verdict);
     if (known !== undefined && left > 0) return allowed(known, left);
-    const asked = this.#once(key, wanted?.path, () => this.#ask(question, key, rules));
+    const ask = (): Promise<VerdictAnswer> => this.#ask(question, key, rules);
+    const asked = gate(() => this.#once(key, wanted?.path, ask));
     const grace = known === undefined ? 0 : this.#left(known, ms(rules.verdict + rules.verdictGrace));
     const patience = grace > 0 ? ms(Math.min(rules.deadline, ANSWER_DEADLINE)) : ANSWER_DEADLINE;
     const answer = (await within(this.#parts.clock, patience, asked)) ?? TOO_SLOW;

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Verdicts, Wanted } from '../../access/authorize.ts';
+import { callerKey } from '../../access/caller-key.ts';
 import type { Caller, Identity } from '../../access/caller.ts';
 import { Denied, Unauthorized } from '../../access/refusals.ts';
 import { ms, type Milliseconds } from '../../lib/brand.ts';
@@ -9,6 +10,7 @@ import { RegistryError } from '../../oci/error-codes.ts';
 import { referenceText } from '../../oci/reference.ts';
 import { repositoryKey } from '../../oci/repository-ref.ts';
 import type { Keeper, VerdictAnswer, VerdictQuestion } from '../../cache/keeper.ts';
+import { limited } from '../limited.ts';
 import { claimedUser } from '../../oci/shown-claims.ts';
 
 const MAX_REMEMBERED = 20_000;
@@ -67,6 +69,8 @@ export class KnownVerdicts implements Verdicts {
         throw new Unauthorized('the upstream registry wants to know who you are', answer.challenges);
       case 'unknown':
         throw new Denied('the upstream has no such thing for this caller', true);
+      case 'limited':
+        throw limited(answer);
       case 'unavailable':
         // docker repeats a 5xx for a blob for 75 seconds before it goes on to its next endpoint.
         throw new RegistryError(object?.kind === 'blob' ? 'BLOB_UNKNOWN' : 'UNAVAILABLE', answer.reason);
@@ -82,13 +86,17 @@ export class KnownVerdicts implements Verdicts {
         throw new Unauthorized('the upstream registry wants to know who you are', answer.challenges);
       case 'unknown':
         throw new Denied('the upstream does not let this caller in', false);
+      case 'limited':
+        throw limited(answer);
       case 'unavailable':
         throw new RegistryError('UNAVAILABLE', answer.reason);
     }
   }
 
-  #verdict(question: VerdictQuestion, { authorization }: Caller): Promise<VerdictAnswer> {
-    return this.#keeper.verdict({ ...question, ...(authorization !== undefined && { authorization }) });
+  #verdict(question: VerdictQuestion, caller: Caller): Promise<VerdictAnswer> {
+    const { authorization } = caller;
+    const shown = authorization !== undefined && { authorization };
+    return this.#keeper.verdict({ ...question, caller: callerKey(caller), ...shown });
   }
 
   #isKnown(key: string, caller: Caller): boolean {
