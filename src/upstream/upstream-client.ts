@@ -154,7 +154,7 @@ export class UpstreamClient implements Upstream {
       if (
         error instanceof UpstreamError &&
         error.kind === 'throttled' &&
-        question.showing?.authorization === undefined
+        question.showing === undefined
       ) {
         this.#throttle.begin(error.retryAfterMs ?? seconds(1));
       }

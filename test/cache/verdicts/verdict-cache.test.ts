@@ -206,3 +206,26 @@ void t.test('a name is believed only of who was let in where not everybody is', 
     t.equal(access.identityOf(bob), undefined);
   }
 });
+
+void t.test(
+  'made-up credentials and names reach the upstream only as far as their budget goes',
+  async (t) => {
+    const { central, worker, bearer } = await scene(t, { unknownPerSecond: 0.2 });
+    central.addImage(PRIVATE, 'v1', IMAGE);
+    const one = worker();
+    const good = await bearer('ada');
+    t.equal(await one.manifest(good, 'v1'), 'miss');
+    const asked = central.requests();
+    const words = [];
+    for (let n = 0; n < 6; n += 1) words.push(await one.tags(`Bearer made.up.${n}`));
+    t.same(words.slice(0, 2), ['UNAUTHORIZED', 'UNAUTHORIZED']);
+    t.same(new Set(words.slice(2)), new Set(['TOOMANYREQUESTS']));
+    t.equal(
+      await one.tags('Bearer made.up.0', 'team/other'),
+      'TOOMANYREQUESTS',
+      'other names are no way around',
+    );
+    t.equal(central.requests() - asked, 2);
+    t.equal(await one.manifest(good, 'v1'), 'hit', 'who is known behind that address goes on');
+  },
+);
