@@ -40,13 +40,13 @@ void t.test(
       const atOne = await pings(one, 200, '127.0.0.3');
       t.ok(atOne >= BURST);
       await eventually(async () => (await redis.keys()).some((key) => key.startsWith('pierhead:rate:')));
-      // The other edge hears of it as soon as the caller has used a part of the burst there.
+      // The other edge hears of it a moment after the caller has used a part of the burst there: few at a time.
       let there = 0;
       await eventually(
         async () => {
-          const through = await pings(other, 20, '127.0.0.3');
+          const through = await pings(other, 4, '127.0.0.3');
           there += through;
-          return through < 10;
+          return through < 2;
         },
         { timeoutMs: 30_000 },
       );
