@@ -164,7 +164,7 @@ function complete(
   });
   const warm = completeWarm(parsed.warm, upstreamNames(upstreams));
   problems.push(...warm.problems);
-  const { auth, problems: authProblems } = completeAuth(parsed.auth, listen);
+  const { auth, problems: authProblems } = completeAuth(parsed.auth, listen, parsed.access.trustedProxies);
   const { roles, problems: roleProblems } = completeRoles(
     parsed.roles,
     upstreamNames(upstreams),

@@ -29,7 +29,7 @@ function folderOf(t: Test): string {
 
 void t.test('passwords and tokens do not cross a network in the clear unless somebody says so', async (t) => {
   const dir = folderOf(t);
-  for (const auth of ['mode: edge, edge: { htpasswd: users }', 'mode: upstream']) {
+  for (const auth of ['mode: edge, edge: { htpasswd: users, token: { enabled: false } }', 'mode: upstream']) {
     for (const host of ['0.0.0.0:5000', '192.0.2.1:5000', 'edge.example:5000', '"[::]:5000"']) {
       t.match(problems(dir, `auth: { ${auth} }\nlisten: { http: ${host} }`), [
         /^listen\.http: is .* in the clear/,
@@ -40,6 +40,23 @@ void t.test('passwords and tokens do not cross a network in the clear unless som
       t.same(problems(dir, `auth: { ${auth} }\nlisten: { http: ${host} }`), [], host);
   }
   t.same(problems(dir, 'listen: { http: 0.0.0.0:5000 }'), [], 'nothing to hide');
+});
+
+void t.test('where a proxy ends TLS, the token service has to be told its own address', async (t) => {
+  const dir = folderOf(t);
+  const edge = (token: string): string =>
+    `auth: { mode: edge, allowPlain: true, edge: { htpasswd: users${token} } }`;
+  const realm = ', token: { realm: https://edge.example/auth/token }';
+  for (const proxied of ['listen: { http: 0.0.0.0:5000 }', 'access: { trustedProxies: [127.0.0.1] }']) {
+    t.match(problems(dir, `${edge('')}\n${proxied}`), [
+      /^auth\.edge\.token\.realm: is missing; takes the https URL/,
+    ]);
+    t.same(problems(dir, `${edge(realm)}\n${proxied}`), []);
+    t.same(problems(dir, `${edge(', token: { enabled: false }')}\n${proxied}`), []);
+  }
+  t.same(problems(dir, edge('')), [], 'this host alone hears plain HTTP');
+  t.match(problems(dir, edge(realm.replace('https', 'http'))), [/realm: got .*; takes the https URL/]);
+  t.same(problems(dir, edge(realm.replace('https://edge.example', 'http://127.0.0.1:5000'))), []);
 });
 
 void t.test('what mode edge cannot be run with', async (t) => {

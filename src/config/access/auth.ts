@@ -48,6 +48,7 @@ type ParsedAuth = z.output<ReturnType<typeof authSchema>>;
 export function completeAuth(
   parsed: ParsedAuth,
   listen: ListenConfig,
+  trustedProxies: readonly string[],
 ): {
   readonly auth: AuthConfig;
   readonly problems: readonly Problem[];
@@ -66,6 +67,15 @@ export function completeAuth(
       key: 'auth.edge.clientCertificate',
       message: 'is of no use with listen.https off: certificates are shown in TLS',
     });
+  if (
+    edge.token.enabled &&
+    edge.token.realm === undefined &&
+    isProxied(listen, { allowPlain, trustedProxies })
+  )
+    problems.push({
+      key: 'auth.edge.token.realm',
+      message: `is missing; takes ${REALM_FORM}, since a proxy ends TLS and clients would be sent to http:// with their passwords`,
+    });
   const { ldap, ...others } = edge;
   const { url: urls, ...directory } = ldap ?? { url: [] };
   const complete = {
@@ -82,6 +92,17 @@ function plainProblems({ http }: ListenConfig): Problem[] {
   return [{ key: 'listen.http', message }];
 }
 
+/** Whether clients may well speak TLS where this edge hears plain HTTP. */
+function isProxied(
+  { http }: ListenConfig,
+  {
+    allowPlain,
+    trustedProxies,
+  }: { readonly allowPlain: boolean; readonly trustedProxies: readonly string[] },
+): boolean {
+  return http !== null && ((allowPlain && !isLoopback(http.host)) || trustedProxies.length > 0);
+}
+
 /** An OpenSSL that does not take it now would take nobody's certificate later. */
 function readRevocations(content: Reading<string>): Reading<string> {
   if ('problem' in content) return content;
@@ -95,7 +116,7 @@ function readRevocations(content: Reading<string>): Reading<string> {
 }
 
 const TTL_FORM = `${DURATION_FORM}, from 60s to 1h`;
-const REALM_FORM = 'the https URL of the token service as clients reach it';
+const REALM_FORM = 'the https URL of the token service as clients reach it (http:// on this host only)';
 
 function inRange(ttl: Milliseconds | undefined): Milliseconds | undefined {
   return ttl !== undefined && ttl >= SHORTEST_TTL && ttl <= LONGEST_TTL ? ttl : undefined;
@@ -103,7 +124,9 @@ function inRange(ttl: Milliseconds | undefined): Milliseconds | undefined {
 
 /** It stands between quotes in a challenge. */
 function parseRealm(text: string): string | undefined {
-  return /^https?:\/\/[\w.~:[\]/-]+$/.test(text) && URL.canParse(text) ? text : undefined;
+  const url = /^https?:\/\/[\w.~:[\]/-]+$/.test(text) ? URL.parse(text) : null;
+  if (url === null) return undefined;
+  return url.protocol === 'https:' || isLoopback(url.hostname.replace(/^\[|\]$/g, '')) ? text : undefined;
 }
 
 function identifies({ htpasswd, clientCertificate, ldap, oidc }: NonNullable<ParsedAuth['edge']>): boolean {
