@@ -16,11 +16,12 @@ void t.test('the example file holds exactly the defaults', async (t) => {
 
 void t.test('the example file holds every setting that this version has', async (t) => {
   const cwd = t.testdir({
-    'edge.yaml': readFileSync(file, 'utf8').replace(/^( *)#(?=\S| {2}\S)/gm, '$1'),
+    'edge.yaml': readFileSync(file, 'utf8').replace(/^( *)#(?=\S| {2,}\S)/gm, '$1'),
     'corp-ca.crt': rootCertificates[0] ?? '',
     'corp-password': 'from-file\n',
     'site-secret': '0123456789abcdef0123456789abcdef\n',
     'redis-password': 'from-file\n',
+    users: `ada:$2y$05$${'a'.repeat(53)}\n`,
   });
   const { upstreams, redis } = loadConfig({ ...sources, file: 'edge.yaml', cwd });
   t.match(redis, { mode: 'sentinel', name: 'pierhead', username: 'edge', tls: { ca: /BEGIN CERTIFICATE/ } });
