@@ -22,7 +22,7 @@ appendonly no
 maxmemory 256mb
 maxmemory-policy allkeys-lru
 user default off
-user pierhead on >$(cat secrets/redis_password) resetchannels ~pierhead:* &pierhead:site -@all +ping +info +getrange +set +del +publish +subscribe
+user pierhead on >$(cat secrets/redis_password) resetchannels ~pierhead:* &pierhead:site -@all +ping +info +getrange +set +del +multi +exec +incrby +pttl +publish +subscribe
 CONF
 
 # Containers read these as users of their own (65532 the edge, 999 Redis, 472 Grafana); on this host only their owner gets

@@ -5,6 +5,7 @@ import { expiriesText, loadCertificates } from './app-certificates.ts';
 import { guardFiles } from './app-files.ts';
 import type { Config } from './config/config.ts';
 import { adminProblems } from './config/access/admin-access.ts';
+import { plainProblems } from './config/access/auth.ts';
 import { GUARDED_LISTENERS } from './config/access/access-config.ts';
 import { changedKeys, inFlight } from './config/in-flight.ts';
 import { ConfigError } from './config/problem.ts';
@@ -142,8 +143,8 @@ export class Reloader {
   async #reload(): Promise<ReloadReport> {
     const read = this.#parts.reread();
     const next = inFlight(this.#config, read);
-    // The listener stays where it is until a restart, whatever the file says by now.
-    const problems = adminProblems(next);
+    // The listeners stay where they are until a restart, whatever the file says by now.
+    const problems = [...plainProblems(next), ...adminProblems(next)];
     if (problems.length > 0) throw new ConfigError(problems);
     guardFiles(next, this.#parts.log);
     // Tried here, so that no worker fails by it.

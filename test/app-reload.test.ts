@@ -137,6 +137,16 @@ void t.test('files that others change are served within a minute; half of a chan
   await t.rejects(reloader.reload(), { message: 'the edge is stopping' });
 });
 
+void t.test('what listens now decides what may be told to it', async (t) => {
+  const { reloader, applied, write } = await reloading(t, {
+    yaml: 'tls: { TLS }\nlisten: { http: 0.0.0.0:5000 }',
+  });
+  // The file alone is right: but a restart is what it takes to close that port.
+  write('tls: { TLS }\nlisten: { http: null }\nauth: { mode: upstream }');
+  await t.rejects(reloader.reload(), /listen\.http: is 0\.0\.0\.0, where passwords .* in the clear/);
+  t.equal(applied.length, 0);
+});
+
 void t.test('a configuration is in force as a whole, or not at all', async (t) => {
   const { site, reloader, applied, value, write } = await reloading(t);
   write(

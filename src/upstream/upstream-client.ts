@@ -151,11 +151,7 @@ export class UpstreamClient implements Upstream {
       return { status, headers: firstValues(answer), body, ...(challenges && { challenges }) };
     } catch (error) {
       // A caller's quota that is used up is theirs: the others are asked for as before.
-      if (
-        error instanceof UpstreamError &&
-        error.kind === 'throttled' &&
-        question.showing === undefined
-      ) {
+      if (error instanceof UpstreamError && error.kind === 'throttled' && question.showing === undefined) {
         this.#throttle.begin(error.retryAfterMs ?? seconds(1));
       }
       settle(question.signal?.aborted !== true);

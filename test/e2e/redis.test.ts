@@ -16,7 +16,7 @@ const PASSWORD = 'canary-upstream-4711';
 const REDIS_PASSWORD = 'canary-redis-4711';
 const SITE_SECRET = 'canary-secret-4711-0123456789abcdef';
 /** What an edge has to be allowed, and no more. */
-const ACL = `user edge on >${REDIS_PASSWORD} resetchannels ~pierhead:* &pierhead:site -@all +ping +info +getrange +set +del +publish +subscribe`;
+const ACL = `user edge on >${REDIS_PASSWORD} resetchannels ~pierhead:* &pierhead:site -@all +ping +info +getrange +set +del +multi +exec +incrby +pttl +publish +subscribe`;
 
 const image = createImage({ layers: [60_000, 70_000] });
 

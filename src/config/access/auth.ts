@@ -6,7 +6,7 @@ import type { Problem, Reading } from '../problem.ts';
 import { readCertificates, readSecretFile, readTextFile, type Surroundings } from '../secrets.ts';
 import { DURATION_FORM, parseDuration } from '../units.ts';
 import { isLoopback } from '../addresses.ts';
-import type { ListenConfig } from '../config.ts';
+import type { Config, ListenConfig } from '../config.ts';
 import { DEFAULT_AUTH } from '../defaults.ts';
 import { AUTH_MODES, type AuthConfig, type EdgeAuthConfig } from './access-config.ts';
 import { ldapSchema, oidcSchema } from './directory.ts';
@@ -55,7 +55,7 @@ export function completeAuth(
 } {
   const { mode, allowPlain, edge } = parsed;
   if (mode === 'none') return { auth: { mode }, problems: [] };
-  const problems = allowPlain ? [] : plainProblems(listen);
+  const problems = plainProblems({ listen, auth: { mode: 'upstream', allowPlain } });
   if (mode === 'upstream') return { auth: { mode, allowPlain }, problems };
   if (edge === undefined || !identifies(edge)) {
     const message =
@@ -86,8 +86,8 @@ export function completeAuth(
 }
 
 /** Passwords and tokens are for nobody on the way to read. */
-function plainProblems({ http }: ListenConfig): Problem[] {
-  if (http === null || isLoopback(http.host)) return [];
+export function plainProblems({ listen: { http }, auth }: Pick<Config, 'listen' | 'auth'>): Problem[] {
+  if (auth.mode === 'none' || auth.allowPlain || http === null || isLoopback(http.host)) return [];
   const message = `is ${http.host}, where passwords and tokens would cross the network in the clear; takes a loopback address or null, or auth.allowPlain: true behind a proxy that ends TLS`;
   return [{ key: 'listen.http', message }];
 }
