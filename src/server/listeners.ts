@@ -58,6 +58,15 @@ const MAX_DUE = 100;
 const LINGER = seconds(2);
 const HANDSHAKE_TIMEOUT = 10_000;
 
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+function isFlowing({ complete, readableFlowing }: IncomingMessage): boolean {
+  return !complete && readableFlowing !== null;
+}
+
 /** A port that is served. */
 export interface Listener {
   readonly address: Address;
@@ -121,10 +130,10 @@ async function listen(
   // Node drops headers over its count without a word; ours are counted and refused instead.
   server.maxHeadersCount = 0;
   const turns = new Turns();
-  const latest = new WeakMap<Duplex, IncomingMessage>();
+  const latest = new WeakMap<Duplex, Exchange>();
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     if (turns.due(request.socket) >= MAX_DUE) return parts.connections.cut(request.socket, 'pipelined');
-    latest.set(request.socket, request);
+    latest.set(request.socket, { request, response });
     // Read first: a push changes the headers.
     const upgrades = request.headers.upgrade !== undefined;
     const count = turns.take(request.socket, response, () => {
@@ -142,10 +151,13 @@ async function listen(
   // With `Expect` as without: whoever wants the body says so (`push-proxy.ts`), and a refusal needs no interim answer.
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, answer);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    const request = latest.get(socket);
-    // A body that is being passed on broke off: its answer would wait for the rest for ever.
-    if (request !== undefined && !request.complete && request.readableFlowing !== null) socket.destroy();
-    else void refuse(error, socket, { turns, clock: parts.clock });
+    const broken = latest.get(socket);
+    // A body that is being passed on broke off, or one that will be: its answer would wait for the rest for ever.
+    if (broken !== undefined && isFlowing(broken.request)) return void socket.destroy();
+    broken?.request.once('resume', () => {
+      if (!broken.request.complete && !broken.response.headersSent) socket.destroy();
+    });
+    void refuse(error, socket, { turns, clock: parts.clock });
   });
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection';
   const lane = new HitLane(server, event, (head, socket, last) => parts.hits.find(head, socket, last));
