@@ -80,15 +80,16 @@ export class Hits {
     const origin = originOf(socket instanceof TLSSocket, host);
     const evidence = { address: trace.address, authorization, certificate, origin };
     const caller = access.identify({ ...evidence, wanted: { name, action: 'pull' } });
-    if (caller instanceof Promise) return undefined;
+    if (caller instanceof Promise) return leftToPipeline(caller);
     const repository = selectUpstream(upstreams, { name, namespace, host });
     const wanted = { repository, name, object: objectOf(route), host, action: 'pull' } as const;
     const granted = access.authorize(caller, wanted);
-    if (granted instanceof Promise) return undefined;
+    if (granted instanceof Promise) return leftToPipeline(granted);
     const answer = atHand(cache, granted, route, head);
     if (answer === undefined) return undefined;
     // Last, since what is counted here and handed over after all is counted again.
-    if (limits.arrive(trace.address) !== undefined || limits.admit(caller) !== undefined) return undefined;
+    const turn = limits.arrive(trace.address) ?? limits.admit(caller);
+    if (turn !== undefined) return leftToPipeline(turn);
     trace.route = route.kind;
     trace.upstream = repository.upstream;
     trace.repository = repository.name;
@@ -120,6 +121,12 @@ export class Hits {
     }
     return this.#date;
   }
+}
+
+/** It has begun: the pipeline asks the same at once, and is told what becomes of it. */
+function leftToPipeline(asked: Promise<unknown>): undefined {
+  asked.catch(() => undefined);
+  return undefined;
 }
 
 function atHand(
