@@ -1,11 +1,10 @@
 import type { Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/error-codes.ts';
 import type { GrantedRepository } from '../oci/granted.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
 import type { RepositoryRef } from '../oci/repository-ref.ts';
 import { callerKey } from './caller-key.ts';
-import type { Caller, Evidence, Identity } from './caller.ts';
+import type { Caller, Evidence, Identity, Scope } from './caller.ts';
 import { CATALOG, isInScope } from './edge/token-scope.ts';
 import type { Identification } from './identification.ts';
 import { Denied, Unauthorized } from './refusals.ts';
@@ -128,76 +127,82 @@ export class Access {
     return this.#parts.verdicts === undefined;
   }
 
-  /** A list shows what its reader could also ask for by name, and nothing else. */
-  isVisible(caller: Caller, repository: RepositoryRef, name: RepositoryName): boolean {
-    return this.permits(inCatalog(caller), {
-      repository,
-      name,
-      action: 'pull',
-      object: undefined,
-      host: undefined,
-    });
-  }
-
   /** Whether the caller may, as far as this edge has a say. */
-  permits(caller: Caller, wanted: Wanted): boolean {
-    try {
-      this.#judge(caller, wanted);
-      return true;
-    } catch (error) {
-      if (error instanceof RegistryError) return false;
-      throw error;
-    }
+  permits(caller: Caller, wanted: Judged): boolean {
+    const granting = this.#parts.roles.granting(caller, wanted.repository, wanted.action);
+    return this.#refusalOf(caller, wanted, granting) === undefined;
   }
 
-  /** Whether lists may hold what some callers must not see. */
-  get hidesRepositories(): boolean {
-    return this.#parts.roles.configured || this.#parts.forbiddenNames.length > 0;
-  }
-
-  /** What of lists of repositories the caller may see. */
-  visibleTo(caller: Caller): {
-    readonly upstream: (name: string) => boolean;
-    readonly repository: (repository: RepositoryRef, name: RepositoryName) => boolean;
-  } {
+  /** What of lists of repositories the caller may see: what they could also ask for by name. Undefined: all. */
+  visibleTo({ address, identity }: Caller): Visible | undefined {
+    const { roles, forbiddenNames } = this.#parts;
+    // A token for the catalog is for all that its holder may see there.
+    const scopes = identity?.scopes;
+    const only = scopes === undefined || isInScope(scopes, CATALOG, '*') ? undefined : pullable(scopes);
+    if (only === undefined && !roles.configured && forbiddenNames.length === 0) return undefined;
+    const holder: Caller = { address, identity: identity && withoutScopes(identity) };
     return {
-      upstream: (name) => this.#parts.roles.anything(caller, name),
-      repository: (repository, name) => this.isVisible(caller, repository, name),
+      to: roles.standingOf(holder),
+      only,
+      upstream: (name) => roles.anything(holder, name),
+      repository: (repository, name) => this.permits(holder, { repository, name, action: 'pull' }),
     };
   }
 
-  /**
-   * What lets the caller do it. A token does not widen what the roles allow its holder by now, and they do not widen what it was
-   * given for.
-   */
-  #judge(caller: Caller, { repository, name, action }: Wanted): string {
-    const { identification, roles, forbiddenNames } = this.#parts;
-    const { identity, origin } = caller;
+  /** What lets the caller do it. */
+  #judge(caller: Caller, wanted: Wanted): string {
+    const { identification, roles } = this.#parts;
+    const { repository, name, action } = wanted;
     const granting = roles.granting(caller, repository, action);
-    if (granting === undefined && identity === undefined) {
-      const challenges = identification.challenges({ name, action }, origin);
-      if (challenges.length > 0) throw new Unauthorized('say who you are', challenges);
+    const refusal = this.#refusalOf(caller, wanted, granting);
+    if (refusal === 'stranger' || refusal === 'out of scope') {
+      const short = refusal === 'out of scope';
+      const challenges = identification.challenges({ name, action }, caller.origin, short);
+      throw new Unauthorized(short ? 'the token was not given for this' : 'say who you are', challenges);
     }
-    // After the challenge: which words are forbidden is not for strangers to find out.
-    if (forbiddenNames.some((word) => repository.name.includes(word))) throw new Denied(FORBIDDEN_NAME, true);
-    if (granting !== undefined) {
-      if (identity?.scopes === undefined || isInScope(identity.scopes, name, action)) return granting;
-      const challenges = identification.challenges({ name, action }, origin, true);
-      throw new Unauthorized('the token was not given for this', challenges);
-    }
+    if (refusal === 'forbidden name') throw new Denied(FORBIDDEN_NAME, true);
+    if (granting !== undefined) return granting;
     const hidden = action === 'pull' || roles.granting(caller, repository, 'pull') === undefined;
     throw new Denied('no role allows it', hidden);
   }
+
+  /**
+   * The one judgement, made for each name of a list as well: it makes no error. A token does not widen what the roles allow its
+   * holder by now, and they do not widen what it was given for.
+   */
+  #refusalOf({ identity }: Caller, wanted: Judged, granting: string | undefined): Refusal | undefined {
+    const { repository, name, action } = wanted;
+    if (granting === undefined && identity === undefined && this.keepsCredentials) return 'stranger';
+    // After the challenge: which words are forbidden is not for strangers to find out.
+    if (this.#parts.forbiddenNames.some((word) => repository.name.includes(word))) return 'forbidden name';
+    if (granting === undefined) return 'no role';
+    const inScope = identity?.scopes === undefined || isInScope(identity.scopes, name, action);
+    return inScope ? undefined : 'out of scope';
+  }
+}
+
+type Judged = Pick<Wanted, 'repository' | 'name' | 'action'>;
+type Refusal = 'stranger' | 'forbidden name' | 'out of scope' | 'no role';
+
+/** What of lists of repositories a caller may see. */
+export interface Visible {
+  /** The same for callers for whom `upstream` and `repository` say the same. */
+  readonly to: object;
+  /** The names, as paths have them, that a token is for: nothing else of it is seen. */
+  readonly only: ReadonlySet<string> | undefined;
+  readonly upstream: (name: string) => boolean;
+  readonly repository: (repository: RepositoryRef, name: RepositoryName) => boolean;
 }
 
 /** For the record: the caller is told that there is no such repository. */
 const FORBIDDEN_NAME = 'forbidden name';
 
-/** A token for the catalog is for all that its holder may see there. */
-function inCatalog(caller: Caller): Caller {
-  if (caller.identity?.scopes === undefined) return caller;
-  const { scopes, ...identity } = caller.identity;
-  return isInScope(scopes, CATALOG, '*') ? { ...caller, identity } : caller;
+function withoutScopes({ scopes: _, ...identity }: Identity): Identity {
+  return identity;
+}
+
+function pullable(scopes: readonly Scope[]): Set<string> {
+  return new Set(scopes.filter(({ actions }) => actions.includes('pull')).map(({ name }) => name));
 }
 
 interface Granting {

@@ -10,6 +10,8 @@ export type Action = 'pull' | 'push' | 'delete';
 
 /** In `users`: whoever is known by name. */
 const ANYBODY_KNOWN = '*';
+/** Whom nothing is allowed while there are no roles. */
+const NOBODY = {};
 const MAX_STANDINGS = 2000;
 const MAX_DECISIONS = 20_000;
 
@@ -88,6 +90,12 @@ export class Roles {
     if (!this.configured) return this.#unrestricted(caller);
     const { pull, change } = this.#decision(this.#standing(caller), repository);
     return action === 'pull' ? pull : change;
+  }
+
+  /** Stands for all callers to whom these roles say the same. */
+  standingOf(caller: Caller): object {
+    if (this.configured) return this.#standing(caller);
+    return this.#unrestricted(caller) === undefined ? NOBODY : this.#grants;
   }
 
   /** Whether the caller may do anything at all to any repository, of that upstream or of any. */

@@ -1,12 +1,11 @@
 import type { EdgeCache } from '../cache/edge-cache.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import { FIRST_PAGE, type Page } from '../oci/page.ts';
-import type { Clock } from '../lib/clock.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
 import type { Answer } from './answer.ts';
 import { listAnswer, listingOf, nextLink, type ListRequestFacts } from './listings.ts';
 import { namedUpstream, type UpstreamNames } from './select-upstream.ts';
-import { visiblePage, type Visibility } from './visible-catalog.ts';
+import type { VisibleCatalogs, Visibility } from './visible-catalog.ts';
 
 const MAX_NAMES = 1000;
 
@@ -16,7 +15,6 @@ export interface CatalogRequest extends ListRequestFacts {
   readonly host: string | undefined;
   /** Undefined: all of it. */
   readonly visible: Visibility | undefined;
-  readonly clock: Clock;
 }
 
 /**
@@ -28,13 +26,14 @@ export async function answerCatalog(
   cache: EdgeCache,
   upstreams: readonly UpstreamNames[],
   request: CatalogRequest,
+  catalogs: VisibleCatalogs,
 ): Promise<Answer> {
   const named = namedUpstream(upstreams, request);
   const open = (named === undefined ? inOrder(upstreams) : [named]).filter(({ catalog }) => catalog);
   const prefixOf = ({ name, default: isDefault }: UpstreamNames): string =>
     named !== undefined || isDefault ? '' : `${name}/`;
   if (request.visible !== undefined && open.length > 0)
-    return await answerVisible(cache, open, prefixOf, { ...request, visible: request.visible });
+    return await answerVisible(catalogs, open, prefixOf, { ...request, visible: request.visible });
   const at = standing(open, prefixOf, request.page.last);
   if (at === undefined) throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
 
@@ -64,7 +63,7 @@ export async function answerCatalog(
 
 /** For a caller who may not see all of it. */
 async function answerVisible(
-  cache: EdgeCache,
+  catalogs: VisibleCatalogs,
   open: readonly UpstreamNames[],
   prefixOf: (upstream: UpstreamNames) => string,
   request: CatalogRequest & { readonly visible: Visibility },
@@ -77,11 +76,10 @@ async function answerVisible(
     prefix: prefixOf(upstream),
     last: upstream === at?.upstream ? at.last : undefined,
   }));
-  const { names, next, result } = await visiblePage(
-    cache,
+  const { names, next, result } = await catalogs.page(
     parts,
     Math.min(n ?? MAX_NAMES, MAX_NAMES),
-    request,
+    request.visible,
   );
   const headers = next && { link: nextLink('/v2/_catalog', { ...FIRST_PAGE, n, last: next }, request) };
   return listAnswer('application/json', ['{"repositories":', JSON.stringify(names), '}'], {

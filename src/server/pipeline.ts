@@ -20,6 +20,7 @@ import { answerReferrers, answerTags, type ReferrersFacts } from '../registry/li
 import { answerManifest } from '../registry/manifests.ts';
 import { parseTarget, type RepositoryRoute, type Route } from '../registry/route.ts';
 import { selectUpstream, upstreamOf, type UpstreamNames } from '../registry/select-upstream.ts';
+import { VisibleCatalogs } from '../registry/visible-catalog.ts';
 import { errorAnswer, sendAnswer } from './answers.ts';
 import { letBodyEnd } from './pushing/body-pace.ts';
 import type { Client } from './connections/client-of.ts';
@@ -88,9 +89,11 @@ interface GrantedChange {
  */
 export class Pipeline {
   readonly #parts: PipelineParts;
+  readonly #catalogs: VisibleCatalogs;
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
+    this.#catalogs = new VisibleCatalogs(parts.cache, parts.clock);
   }
 
   /** Never rejects: whatever happens becomes an answer and a line in the log. */
@@ -190,9 +193,9 @@ export class Pipeline {
     if (action === undefined) throw new MethodUnsupported(`${request.method ?? ''} is not available here`);
     if (route.kind === 'ping') return jsonAnswer({}, head);
     if (!access.showsCatalog) throw new RegistryError('DENIED', 'the catalog is not shown by this edge');
-    const visible = access.hidesRepositories ? access.visibleTo(caller) : undefined;
-    const { cache, clock } = this.#parts;
-    return await answerCatalog(cache, upstreams, { head, namespace, host, page: route.page, visible, clock });
+    const visible = access.visibleTo(caller);
+    const asked = { head, namespace, host, page: route.page, visible };
+    return await answerCatalog(this.#parts.cache, upstreams, asked, this.#catalogs);
   }
 
   async #route(

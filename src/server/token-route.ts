@@ -13,9 +13,10 @@ import { readBody } from '../lib/read-body.ts';
 import { within } from '../lib/within.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import { parseRepositoryName } from '../oci/repository-name.ts';
+import { repositoryKey, type RepositoryRef } from '../oci/repository-ref.ts';
 import { jsonAnswer, type Answer } from '../registry/answer.ts';
 import { MethodUnsupported } from '../registry/actions.ts';
-import { selectUpstream, type UpstreamNames } from '../registry/select-upstream.ts';
+import { selectUpstream, type Addressed, type UpstreamNames } from '../registry/select-upstream.ts';
 import { evidenceOf, identify, type AccessTrace } from './request-access.ts';
 import { MalformedRequest } from './request-check.ts';
 
@@ -136,24 +137,27 @@ function grantedOf(
   if (scope.name === CATALOG) return [scope];
   const name = parseRepositoryName(scope.name);
   if (name === undefined) return [];
-  const namespaces = [undefined, ...upstreams.map((upstream) => upstream.name)];
-  const repositories = namespaces.flatMap((namespace) => {
-    try {
-      return [selectUpstream(upstreams, { name, namespace, host })];
-    } catch (error) {
-      // Without a default upstream the name alone may stand for none.
-      if (error instanceof RegistryError) return [];
-      throw error;
-    }
-  });
+  const repositories = new Map<string, RepositoryRef>();
+  for (const namespace of [undefined, ...upstreams.map((upstream) => upstream.name)]) {
+    const repository = standingFor(upstreams, { name, namespace, host });
+    if (repository !== undefined) repositories.set(repositoryKey(repository), repository);
+  }
   const actions = ACTIONS.filter(
     (action) =>
       scope.actions.includes(action) &&
-      repositories.some((repository) =>
-        access.permits(caller, { repository, name, action, object: undefined, host }),
-      ),
+      [...repositories.values()].some((repository) => access.permits(caller, { repository, name, action })),
   );
   return actions.length === 0 ? [] : [{ name, actions }];
+}
+
+/** Undefined: without a default upstream the name alone may stand for none. */
+function standingFor(upstreams: readonly UpstreamNames[], addressed: Addressed): RepositoryRef | undefined {
+  try {
+    return selectUpstream(upstreams, addressed);
+  } catch (error) {
+    if (error instanceof RegistryError) return undefined;
+    throw error;
+  }
 }
 
 const ACTIONS = ['pull', 'push', 'delete'] as const;

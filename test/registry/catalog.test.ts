@@ -1,13 +1,13 @@
 import t from 'tap';
-import { systemClock } from '../../src/lib/clock.ts';
 import { FIRST_PAGE, type Page } from '../../src/oci/page.ts';
 import type { RepositoryRef } from '../../src/oci/repository-ref.ts';
 import type { Answer } from '../../src/registry/answer.ts';
 import { answerCatalog } from '../../src/registry/catalog.ts';
 import type { UpstreamNames } from '../../src/registry/select-upstream.ts';
+import { VisibleCatalogs } from '../../src/registry/visible-catalog.ts';
 import { image, scene } from '../cache/listings/scene.ts';
 
-const { central, worker } = await scene(t, { asksCatalog: true });
+const { central, clock, worker } = await scene(t, { asksCatalog: true });
 for (const name of ['secret/app', 'team/tools', 'z']) central.addImage(name, 'v1', image);
 
 const CENTRAL: UpstreamNames = {
@@ -18,7 +18,10 @@ const CENTRAL: UpstreamNames = {
   catalog: true,
 };
 
+const catalogs = new VisibleCatalogs(worker, clock);
+
 interface Sees {
+  readonly only?: ReadonlySet<string>;
   readonly upstream?: (name: string) => boolean;
   readonly repository?: (repository: RepositoryRef) => boolean;
 }
@@ -34,10 +37,14 @@ async function askAll(
     namespace: undefined,
     host: undefined,
     page: { ...FIRST_PAGE, ...page },
-    visible: sees && { upstream: sees.upstream ?? all, repository: sees.repository ?? all },
-    clock: systemClock,
+    visible: sees && {
+      to: sees,
+      only: sees.only,
+      upstream: sees.upstream ?? all,
+      repository: sees.repository ?? all,
+    },
   };
-  return await answerCatalog(worker, upstreams, asked);
+  return await answerCatalog(worker, upstreams, asked, catalogs);
 }
 
 async function ask(upstream: Partial<UpstreamNames>, page: Partial<Page> = {}, sees?: Sees): Promise<Answer> {
@@ -85,6 +92,43 @@ void t.test('nor do pages, their ends or their links tell of it: all is as witho
     t.same(namesIn(answer), names, JSON.stringify(page));
     t.equal(answer.headers['link'], link, JSON.stringify(page));
   }
+});
+
+void t.test(
+  'what was judged is kept for a moment, for all who see the same and for nobody else',
+  async (t) => {
+    let judged = 0;
+    const repository = ({ name }: RepositoryRef): boolean => {
+      judged += 1;
+      return !name.startsWith('secret/');
+    };
+    const sees: Sees = { repository };
+    const both = await Promise.all([ask({}, { n: 1 }, sees), ask({}, { n: 1, last: 'team/app' }, sees)]);
+    t.same(both.map(namesIn), [['team/app'], ['team/tools']]);
+    t.same(namesIn(await ask({}, { last: 'team/tools' }, sees)), ['z']);
+    t.equal(judged, 4, 'each name once');
+    t.same(namesIn(await ask({}, {}, { repository: () => true })), [
+      'secret/app',
+      'team/app',
+      'team/tools',
+      'z',
+    ]);
+    t.same(namesIn(await ask({}, {}, { ...sees, upstream: () => true })), ['team/app', 'team/tools', 'z']);
+    t.equal(judged, 8, 'another caller');
+    await clock.advance(5_000);
+    await ask({}, { n: 1 }, sees);
+    t.equal(judged, 12);
+  },
+);
+
+void t.test('a token that is for some names shows those of them that its holder may see', async (t) => {
+  const only = new Set(['z', 'team/app', 'secret/app', 'absent', 'y']);
+  t.same(namesIn(await ask({}, {}, { ...NOT_SECRET, only })), ['team/app', 'z']);
+  const first = await ask({}, { n: 1 }, { ...NOT_SECRET, only });
+  t.equal(first.headers['link'], '</v2/_catalog?n=1&last=team%2Fapp>; rel="next"');
+  t.same(namesIn(await ask({}, { n: 1, last: 'team/app' }, { ...NOT_SECRET, only })), ['z']);
+  const prefixed = new Set(['central/z', 'team/app']);
+  t.same(namesIn(await ask({ default: false }, {}, { ...NOT_SECRET, only: prefixed })), ['central/z']);
 });
 
 void t.test('an upstream with nothing for the caller is not named', async (t) => {

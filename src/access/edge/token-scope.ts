@@ -4,8 +4,8 @@ import type { Scope } from '../caller.ts';
 /** The catalog, as a scope names it; no repository has a colon in its name. */
 export const CATALOG = 'registry:catalog';
 
-/** More repositories than any client asks for at once. */
-const MAX_SCOPES = 100;
+/** More repositories than any client asks for at once: two, for a mount. */
+const MAX_SCOPES = 20;
 const ACTIONS = ['pull', 'push', 'delete'] as const;
 
 /**

@@ -2,12 +2,8 @@ import { attempt } from '../../lib/attempt.ts';
 import { ms, seconds, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
-import {
-  UpstreamError,
-  type TokenStore,
-  type Upstream,
-  type UpstreamResponse,
-} from '../../upstream/upstream.ts';
+import { UpstreamError, type TokenStore, type Upstream } from '../../upstream/upstream.ts';
+import { knock } from './questions.ts';
 
 /** What is known is used at once, and asked for again behind it after so long. */
 const ASKED_AGAIN_AFTER = seconds(600);
@@ -87,23 +83,6 @@ export class Doors {
   #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
     return attempt(work, this.#parts.storeFailed);
   }
-}
-
-/** `/v2/` for a caller: 2xx, 401, 403. @throws {UpstreamError} for any other answer. */
-export async function knock(
-  upstream: Upstream,
-  authorization: string | undefined,
-): Promise<Pick<UpstreamResponse, 'status' | 'challenges'>> {
-  const answer = await upstream.ask({
-    method: 'GET',
-    repository: undefined,
-    path: '',
-    showing: { authorization },
-  });
-  answer.body.destroy();
-  const { status } = answer;
-  if (status === 401 || status === 403 || (status >= 200 && status < 300)) return answer;
-  throw new UpstreamError('protocol', `${upstream.name}: ${status} for /v2/`);
 }
 
 function storeKey(upstream: string): string {

@@ -2,29 +2,22 @@ import { ms, seconds, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { within } from '../../lib/within.ts';
-import { MANIFEST_ACCEPT } from '../../oci/media-type.ts';
 import { repositoryKey, type RepositoryRef } from '../../oci/repository-ref.ts';
 import { claimedEnd } from '../../oci/shown-claims.ts';
-import {
-  UpstreamError,
-  type TokenStore,
-  type Upstream,
-  type UpstreamResponse,
-} from '../../upstream/upstream.ts';
+import { UpstreamError, type TokenStore, type Upstream } from '../../upstream/upstream.ts';
 import { ANSWER_DEADLINE, TOO_SLOW } from '../answer-deadline.ts';
 import type { Unavailable, VerdictAnswer, VerdictQuestion } from '../keeper.ts';
 import type { FreshnessRules, RulesOf } from '../manifests/freshness.ts';
 import { reasonFor } from '../reason-for.ts';
 import { Denials, type Denial } from './denials.ts';
-import { Doors, knock } from './doors.ts';
+import { Doors } from './doors.ts';
+import { askFor, knock, type Word } from './questions.ts';
 import { VerdictRecords, type Allowed, type VerdictStore } from './verdict-records.ts';
 
 /** A no is not asked for again so soon. */
 const DENIAL_LIFE = seconds(3);
 /** During an outage, between two tries to ask about one caller. */
 const GRACE_STEP = seconds(5);
-/** Of a registry that sends all tags whatever `n` is, no more is read than its status. */
-const LIST_PATH = 'tags/list?n=1';
 
 export interface VerdictEvents {
   judged(upstream: string, outcome: VerdictAnswer['kind'] | 'grace'): void;
@@ -43,8 +36,6 @@ export interface VerdictCacheParts {
   readonly secret: Uint8Array;
   readonly events: VerdictEvents;
 }
-
-type Wanted = NonNullable<VerdictQuestion['wanted']>;
 
 /** One question to an upstream, and what it was about. */
 interface Asked {
@@ -198,41 +189,6 @@ export class VerdictCache {
     const now = this.#parts.clock.monotonic();
     return Math.max(0, Math.min(since + life - now, until - now));
   }
-}
-
-type Word = Pick<UpstreamResponse, 'status' | 'challenges'>;
-
-/**
- * Asks for the very thing, so that the upstream judges what it would judge without this edge; a HEAD costs no quota of
- * pulls. Where a blob's content lies is signed for a GET: that the upstream sends there is its yes.
- */
-async function askFor(
-  upstream: Upstream,
-  { repository, path }: Wanted,
-  authorization: string | undefined,
-): Promise<Word> {
-  const ask = async (redirects: 'answer' | 'follow'): Promise<UpstreamResponse> => {
-    const response = await upstream.ask({
-      method: path === undefined ? 'GET' : 'HEAD',
-      repository: repository.name,
-      path: path ?? LIST_PATH,
-      headers: path?.startsWith('manifests/') === true ? { accept: MANIFEST_ACCEPT } : {},
-      showing: { authorization },
-      redirects,
-    });
-    response.body.destroy();
-    return response;
-  };
-  if (path?.startsWith('blobs/') !== true) return await ask('follow');
-  const response = await ask('answer');
-  if (response.status < 300 || response.status > 399) return response;
-  return leadsToContent(response) ? { status: 200 } : await ask('follow');
-}
-
-/** Elsewhere in a registry somebody has yet to judge. */
-function leadsToContent({ status, headers }: UpstreamResponse): boolean {
-  const target = URL.parse(headers['location'] ?? '', 'http://upstream');
-  return [302, 303, 307].includes(status) && target !== null && !/^\/(v2\/|$)/.test(target.pathname);
 }
 
 /** Undefined: it may be read. @throws {UpstreamError} when the answer says neither yes nor no. */
