@@ -80,11 +80,11 @@ export class Hits {
     const origin = originOf(socket instanceof TLSSocket, host);
     const evidence = { address: trace.address, authorization, certificate, origin };
     const caller = access.identify({ ...evidence, wanted: { name, action: 'pull' } });
-    if (caller instanceof Promise) return undefined;
+    if (caller instanceof Promise) return leave(caller);
     const repository = selectUpstream(upstreams, { name, namespace, host });
     const wanted = { repository, name, object: objectOf(route), host, action: 'pull' } as const;
     const granted = access.authorize(caller, wanted);
-    if (granted instanceof Promise) return undefined;
+    if (granted instanceof Promise) return leave(granted);
     const answer = atHand(cache, granted, route, head);
     if (answer === undefined) return undefined;
     // Last, since what is counted here and handed over after all is counted again.
@@ -120,6 +120,11 @@ export class Hits {
     }
     return this.#date;
   }
+}
+
+/** Nothing at once: the pipeline asks again, and says what went wrong; a rejection that nobody heard would end the process. */
+function leave(asked: Promise<unknown>): undefined {
+  asked.catch(() => undefined);
 }
 
 function atHand(
