@@ -5,11 +5,10 @@ import { createIdentification, type IdentificationSurroundings } from './app-ide
 import { ADMIN_OPTIONS, serveAdmin, type AdminParts } from './admin/admin-listener.ts';
 import { OperatorGate, type Operators } from './admin/operators.ts';
 import type { CertificateView } from './admin/state-view.ts';
-import { guardAdmin, type AcceptParts } from './app-connections.ts';
+import { guardAdmin, type AcceptParts, type AdminGuard } from './app-connections.ts';
 import { contextsOf, type TlsSettings } from './app-worker.ts';
 import { isLoopback } from './config/addresses.ts';
 import type { Config, ListenAddress } from './config/config.ts';
-import type { Clock } from './lib/clock.ts';
 import { expiriesOf, type ServedCertificates } from './tls/serving/served-certificates.ts';
 
 /** Who may change things over the network, by the settings that the workers have as well. */
@@ -31,8 +30,7 @@ export function createOperators(
   };
 }
 
-export interface AdminListenerParts extends Omit<AdminParts, 'namesHere' | 'gate'> {
-  readonly clock: Clock;
+export interface AdminListenerParts extends Omit<AdminParts, 'namesHere' | 'gate' | 'clientOf'> {
   readonly operatorsOf: (config: Config) => Operators;
   readonly accept: Omit<AcceptParts, 'limits'>;
 }
@@ -46,7 +44,7 @@ export class AdminListener {
   readonly #parts: AdminListenerParts;
   readonly #server: Server | SecureServer;
   readonly #renew: ((tls: TlsSettings) => void) | undefined;
-  readonly #changeGuard: (config: Config) => void;
+  readonly #guard: AdminGuard;
   #operators: Operators;
   #config: Config;
   #load = 0;
@@ -65,8 +63,13 @@ export class AdminListener {
       this.#renew = renew;
     }
     const gate = new OperatorGate(() => this.#operators, parts.clock);
-    serveAdmin(this.#server, { ...parts, gate, namesHere: () => this.#namesHere() });
-    this.#changeGuard = guardAdmin(this.#server, config, parts.accept);
+    serveAdmin(this.#server, {
+      ...parts,
+      gate,
+      namesHere: (client) => this.#namesHere(client),
+      clientOf: (request) => this.#guard.clientOf(request),
+    });
+    this.#guard = guardAdmin(this.#server, config, parts.accept);
     this.#server.on('request', (request, response) => {
       const load = this.#load;
       response.once('close', () => {
@@ -99,7 +102,7 @@ export class AdminListener {
     operators.start();
     this.#config = config;
     this.#load += 1;
-    this.#changeGuard(config);
+    this.#guard.change(config);
     this.#server.closeIdleConnections();
   }
 
@@ -112,8 +115,9 @@ export class AdminListener {
     });
   }
 
-  #namesHere(): readonly string[] | undefined {
-    return isLoopback(this.#address.host) ? this.#config.tls.names : undefined;
+  /** Whoever a trusted proxy on this host names is elsewhere. */
+  #namesHere(client: string): readonly string[] | undefined {
+    return isLoopback(this.#address.host) && isLoopback(client) ? this.#config.tls.names : undefined;
   }
 }
 
@@ -130,6 +134,9 @@ function secureServer(tls: TlsSettings): { server: SecureServer; renew: (tls: Tl
   const renew = (renewed: TlsSettings): void => {
     contexts = contextsOf(renewed);
     server.setSecureContext(contexts.options);
+    // The server's own and not the context's: Node reads it in each handshake.
+    const { requestCert = false } = contexts.options;
+    Object.assign(server, { requestCert });
   };
   return { server, renew };
 }

@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Registry } from 'prom-client';
 import { ListenerNetworks } from './access/listener-networks.ts';
 import type { Config } from './config/config.ts';
@@ -7,6 +7,7 @@ import { systemClock } from './lib/clock.ts';
 import { ConnectionMetrics } from './observe/connection-metrics.ts';
 import type { Log } from './observe/log.ts';
 import { Seldom } from './observe/seldom.ts';
+import { clientOf, type Client } from './server/connections/client-of.ts';
 import { guardConnections } from './server/connections/connection-guard.ts';
 import { Connections, type ConnectionLimits } from './server/connections/connections.ts';
 
@@ -44,18 +45,27 @@ export function acceptConnections(
   return connections;
 }
 
-/** Stands in front of the admin listener; returns what to call with the configuration of a reload. */
+/** What stands in front of the admin listener. */
+export interface AdminGuard {
+  readonly clientOf: (request: IncomingMessage) => Client;
+  /** With the configuration of a reload. */
+  readonly change: (config: Config) => void;
+}
+
 export function guardAdmin(
   server: Server,
   { access, limits }: Config,
   parts: Omit<AcceptParts, 'limits'>,
-): (config: Config) => void {
+): AdminGuard {
   const networks = new ListenerNetworks('admin', access);
   const connections = acceptConnections({ admin: networks }, { ...parts, limits });
   const guard = guardConnections(server, { networks, connections, clock: systemClock });
-  return (config) => {
-    networks.change(config.access);
-    connections.change(config.limits);
-    guard.enforce();
+  return {
+    clientOf: (request) => clientOf(request, connections),
+    change: (config) => {
+      networks.change(config.access);
+      connections.change(config.limits);
+      guard.enforce();
+    },
   };
 }

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
-import { canonicalAddress } from '../access/ip-rules.ts';
+import { addressKey } from '../access/caller-key.ts';
 import type { ActFacts, OperatorAct } from '../audit/audit-entry.ts';
+import { seconds } from '../lib/brand.ts';
+import type { Clock } from '../lib/clock.ts';
+import { Seldom } from '../observe/seldom.ts';
 import { refuseConnection, send, sendJson, sendLine, setStrictHeaders } from './answers.ts';
 import { browserRefusal, type Refusal } from './browser-guard.ts';
 import { carryOut, readAsked, runningOf, type Command, type Commanded } from './commands.ts';
@@ -14,7 +17,10 @@ export interface AdminParts {
    * Set on the loopback interface, where whoever is on this host may look: further names by which it may be asked for.
    * Undefined: only operators may.
    */
-  readonly namesHere: () => readonly string[] | undefined;
+  readonly namesHere: (client: string) => readonly string[] | undefined;
+  /** Who has connected, or whom a trusted proxy names: its canonical address, and why it is not let in. */
+  readonly clientOf: (request: IncomingMessage) => { readonly address: string; readonly refused?: string };
+  readonly clock: Clock;
   /** True while clients are served. */
   readonly ready: () => boolean;
   readonly exposition: () => Promise<{ contentType: string; text: string }>;
@@ -35,6 +41,8 @@ export const ADMIN_OPTIONS: ServerOptions = {
   requireHostHeader: false,
 };
 const MAX_CONNECTIONS = 256;
+/** How often the same refusal of an address goes on record. */
+const REFUSALS_INTERVAL = seconds(60);
 
 /**
  * Health, metrics and the admin API. `/healthz` and `/readyz` answer everybody who gets in: what asks them (an
@@ -45,25 +53,35 @@ export function serveAdmin(server: Server | SecureServer, parts: AdminParts): vo
   server.maxConnections = MAX_CONNECTIONS;
   // Node drops headers over its count without a word; `maxHeaderSize` bounds them.
   server.maxHeadersCount = 0;
+  const refusals = new Seldom(parts.clock, REFUSALS_INTERVAL);
   const handle = (request: IncomingMessage, response: ServerResponse): void =>
-    void new AdminRequest(parts, request, response).answer();
+    void new AdminRequest({ ...parts, refusals }, request, response).answer();
   for (const event of ['request', 'checkExpectation']) server.on(event, handle);
   server.on('clientError', refuseConnection);
 }
 
+interface AdminRequestParts extends AdminParts {
+  /** Of nobody known. */
+  readonly refusals: Seldom;
+}
+
 /** One request, from its guard to its place on record. */
 class AdminRequest {
-  readonly #parts: AdminParts;
+  readonly #parts: AdminRequestParts;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #address: string;
+  /** Why the client is not let in at all. */
+  readonly #refused: string | undefined;
   readonly #requestId = randomUUID();
 
-  constructor(parts: AdminParts, request: IncomingMessage, response: ServerResponse) {
+  constructor(parts: AdminRequestParts, request: IncomingMessage, response: ServerResponse) {
     this.#parts = parts;
     this.#request = request;
     this.#response = response;
-    this.#address = canonicalAddress(request.socket.remoteAddress ?? '');
+    const { address, refused } = parts.clientOf(request);
+    this.#address = address;
+    this.#refused = refused;
   }
 
   async answer(): Promise<void> {
@@ -82,13 +100,21 @@ class AdminRequest {
 
   /** Undefined when it was refused, and answered so. */
   async #admit(route: AdminRoute): Promise<{ readonly user: string | undefined } | undefined> {
-    if (route.kind === 'health' || route.kind === 'ready') return { user: undefined };
-    const names = this.#parts.namesHere();
+    const { gate, namesHere } = this.#parts;
+    const open = route.kind === 'health' || route.kind === 'ready';
+    const names = namesHere(this.#address);
     const changes = route.kind === 'command' && route.command.act !== undefined;
+    const looksHere = names !== undefined && !changes;
+    const refused = this.#refused;
+    const over = refused === undefined && (open || looksHere) ? undefined : gate.arrive(this.#address);
+    if (over !== undefined) return this.#refuse(route, over);
+    if (refused !== undefined)
+      return this.#refuse(route, { status: 403, reason: `this client is not let in: ${refused}` });
+    if (open) return { user: undefined };
     const refusal = browserRefusal(this.#request, { names, changes });
     if (refusal !== undefined) return this.#refuse(route, refusal);
-    if (names !== undefined && !changes) return { user: undefined };
-    const operator = await this.#parts.gate.demand(this.#request, this.#address);
+    if (looksHere) return { user: undefined };
+    const operator = await gate.demand(this.#request, this.#address);
     return 'status' in operator ? this.#refuse(route, operator) : operator;
   }
 
@@ -131,7 +157,7 @@ class AdminRequest {
   }
 
   #refuse(route: AdminRoute, refusal: Refusal & Partial<NoOperator>): undefined {
-    const { status, reason, user = 'anonymous', challenges, retryAfterSeconds } = refusal;
+    const { status, reason, user, challenges, retryAfterSeconds } = refusal;
     const response = this.#response;
     if (challenges !== undefined) response.setHeader('www-authenticate', [...challenges]);
     if (retryAfterSeconds !== undefined) response.setHeader('retry-after', retryAfterSeconds);
@@ -140,7 +166,14 @@ class AdminRequest {
     sendJson(response, status, { error: reason });
     const action = (route.kind === 'command' ? route.command.act : undefined) ?? 'admin';
     // A flood of tries must not become a flood of lines: those before it are on record.
-    if (status !== 429) this.#record(action, reason, { user, decision: 'deny', status });
+    if (status === 429) return undefined;
+    const decision = 'deny';
+    if (user !== undefined) this.#record(action, reason, { user, decision, status });
+    else
+      this.#parts.refusals.run(`${action} ${reason} ${addressKey(this.#address)}`, (leftOut) => {
+        const before = leftOut === 0 ? '' : ` (${leftOut} more before)`;
+        this.#record(action, `${reason}${before}`, { user: 'anonymous', decision, status });
+      });
     return undefined;
   }
 

@@ -46,12 +46,16 @@ export class OperatorGate {
     this.#wrong = new Attempts(clock, WRONG);
   }
 
-  /** `address` is canonical. */
+  /** Counts a request of that address (canonical). What to answer when it is one too many. */
+  arrive(address: string): NoOperator | undefined {
+    const wait = this.#requests.take(addressKey(address));
+    return wait === undefined ? undefined : tooMany(wait);
+  }
+
+  /** Of a request that has been let {@link arrive}. */
   async demand(request: IncomingMessage, address: string): Promise<Identity | NoOperator> {
     const { identifies, identification, isOperator } = this.#operators();
     const key = addressKey(address);
-    const wait = this.#requests.take(key);
-    if (wait !== undefined) return tooMany(wait);
     if (!identifies) return NOBODY_IS_KNOWN;
     const evidence = {
       address,
@@ -66,8 +70,9 @@ export class OperatorGate {
     if (identity === undefined) return unknown('say who you are', identification, request);
     if ('status' in identity && identity.status === 401)
       return unknown(identity.reason, identification, request);
-    this.#wrong.giveBack(key);
+    // Not told apart from a wrong one: while one source is down, the others may have said no.
     if ('status' in identity) return identity;
+    this.#wrong.giveBack(key);
     const { user, scopes } = identity;
     // A token that was given to a client for pulling is in that client's hands, not in an operator's.
     if (scopes !== undefined)

@@ -135,11 +135,11 @@ export class Pipeline {
 
   async #answer(exchange: Exchange, trace: Trace): Promise<Answer> {
     const { request, response } = exchange;
-    if (trace.denied !== undefined) throw new Denied('this client is not let in', false);
     const { access, limits, tokens } = this.#parts.inForce();
     const gone = (): AbortSignal => hungUp(response);
     const queued = limits.arrive(trace.address, gone);
     if (queued !== undefined) await queued;
+    if (trace.denied !== undefined) throw new Denied('this client is not let in', false);
     checkRequest(request);
     if (tokens !== undefined && isTokenRequest(request)) {
       trace.route = 'token';

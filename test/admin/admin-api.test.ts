@@ -2,8 +2,11 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import t from 'tap';
+import type { Operators } from '../../src/admin/operators.ts';
 import { get } from '../support/clients.ts';
 import { exchange } from '../server/raw.ts';
+import { tempFolder } from '../support/temp.ts';
+import { TestAuthority } from '../tls/clients/authority.ts';
 import { ADA, BOB, OPERATORS, startAdmin, tlsSettings } from './fixture.ts';
 
 const STRICT = {
@@ -44,7 +47,16 @@ void t.test('beyond loopback: an operator, over TLS, for all but alive and servi
   t.equal(reloads.count, 0);
   t.same(new Set(acts.map(({ decision }) => decision)), new Set(['deny']));
   t.match(acts.at(-1), { action: 'reload', user: 'bob', ip: '127.0.0.1', status: 403, reason: /operator/ });
-  t.match(acts.at(-2), { action: 'reload', user: 'anonymous', status: 401 });
+  t.match(
+    acts.filter(({ user }) => user === 'anonymous').map(({ action, status }) => `${action} ${status}`),
+    ['admin 401', 'cache.purge 401', 'cache.pin 401', 'cache.unpin 401', 'warm 401', 'reload 401'],
+    'strangers once each',
+  );
+  t.equal(
+    acts.filter(({ user }) => user === 'bob').length,
+    paths.length + CHANGES.length,
+    'others each time',
+  );
   await t.rejects(get(url.replace('https:', 'http:') + '/healthz'), 'plain HTTP is not spoken');
 });
 
@@ -116,11 +128,17 @@ void t.test('an operator changes things: each is done, and on record', async (t)
 });
 
 void t.test('who may not: a token that is for pulling, whom nobody can vouch for now', async (t) => {
-  const { ask, reload } = await startAdmin(t);
+  const { ask, clock, reload } = await startAdmin(t);
   const limited = await ask('/metrics', { as: 'Bearer of-ada-for-pulling' });
   t.match(limited, { status: 403, content: { error: /for repositories/ } });
-  for (let tries = 0; tries < 12; tries += 1)
-    t.match(await ask('/metrics', { as: 'Basic down' }), { status: 503 }, 'and no wrong try');
+  for (let tries = 0; tries < 10; tries += 1)
+    t.match(await ask('/metrics', { as: 'Basic down' }), { status: 503 });
+  t.match(
+    await ask('/metrics', { as: 'Basic down' }),
+    { status: 429 },
+    'it may be a guess that others denied',
+  );
+  await clock.advance(60_000);
   t.equal((await ask('/metrics', { as: ADA })).status, 200);
   reload({ ...OPERATORS, isOperator: () => false });
   t.equal((await ask('/metrics', { as: ADA })).status, 403, 'no longer, after a reload');
@@ -135,7 +153,7 @@ void t.test('bad passwords: ten a minute from an address, the right one included
   const guesses = await Promise.all(Array.from({ length: 40 }, (_, n) => ask('/metrics', { as: guess(n) })));
   t.equal(guesses.filter(({ status }) => status === 401).length, 10);
   t.equal(guesses.filter(({ status }) => status === 429).length, 30);
-  t.equal(acts.length, 10, 'a flood of tries is not a flood of lines');
+  t.equal(acts.length, 1, 'a flood of tries is not a flood of lines');
   const right = await ask('/metrics', { as: ADA });
   t.match(right, { status: 429, headers: { 'retry-after': '60' } });
   t.equal((await ask('/metrics', { as: ADA, localAddress: '127.0.0.2' })).status, 200, 'others go on');
@@ -143,6 +161,8 @@ void t.test('bad passwords: ten a minute from an address, the right one included
   await clock.advance(60_000);
   for (let n = 0; n < 30; n += 1)
     t.equal((await ask('/metrics', { as: ADA })).status, 200, 'the right one is no try');
+  await ask('/metrics', { as: guess(0) });
+  t.match(acts.at(-1), { user: 'anonymous', status: 401, reason: 'wrong name or password (9 more before)' });
 });
 
 void t.test('requests of one address are bounded, whatever they show', async (t) => {
@@ -151,6 +171,98 @@ void t.test('requests of one address are bounded, whatever they show', async (t)
     await Promise.all(Array.from({ length: 60 }, () => ask('/metrics')));
   t.match(await ask('/metrics', { as: ADA }), { status: 429 });
 });
+
+void t.test(
+  'so are those that a page of another site has sent; the same one is on record once',
+  async (t) => {
+    const { ask, acts, clock } = await startAdmin(t);
+    const headers = { origin: 'https://evil.example' };
+    for (let sent = 0; sent < 600; sent += 60)
+      await Promise.all(Array.from({ length: 60 }, () => ask('/metrics', { headers })));
+    t.match(await ask('/metrics', { headers }), { status: 429 });
+    t.match(acts, [{ action: 'admin', user: 'anonymous', status: 403, reason: /origin/ }]);
+    t.equal((await ask('/readyz')).status, 200, 'alive and serving is said all the same');
+    await clock.advance(60_000);
+    t.match(await ask('/metrics', { headers }), { status: 403 });
+    t.match(acts.at(-1), { reason: /origin\) \(599 more before\)$/ });
+    t.equal(acts.length, 2);
+  },
+);
+
+void t.test('on loopback looking has no bounds, and being refused no flood of lines', async (t) => {
+  const { ask, acts } = await startAdmin(t, { host: '127.0.0.1' });
+  for (let sent = 0; sent < 660; sent += 60)
+    await Promise.all(Array.from({ length: 60 }, () => ask('/healthz')));
+  for (let sent = 0; sent < 20; sent += 1)
+    t.equal((await ask('/metrics', { headers: { host: 'evil.example' } })).status, 421);
+  t.equal((await ask('/metrics')).status, 200);
+  t.match(acts, [{ status: 421, user: 'anonymous' }]);
+  t.equal(acts.length, 1);
+});
+
+void t.test('behind a trusted proxy a client is whom the proxy names', async (t) => {
+  const access = '{ trustedProxies: [127.0.0.7], allow: [127.0.0.7, 10.0.0.0/8], deny: [10.6.6.0/24] }';
+  const { ask, acts } = await startAdmin(t, { access });
+  const localAddress = '127.0.0.7';
+  const by = (client: string) => ({ localAddress, headers: { 'x-forwarded-for': client } });
+  const wrong = `Basic ${Buffer.from('ada:wrong').toString('base64')}`;
+  for (let n = 0; n < 10; n += 1)
+    t.equal((await ask('/api/v1/stats', { as: wrong, ...by('10.0.0.1') })).status, 401);
+  t.equal((await ask('/metrics', { as: ADA, ...by('10.0.0.1') })).status, 429);
+  t.equal((await ask('/api/v1/stats', { as: ADA, ...by('10.0.0.2') })).status, 200, 'others behind it go on');
+  t.match(acts, [
+    { ip: '10.0.0.1', status: 401 },
+    { ip: '10.0.0.2', user: 'ada', status: 200 },
+  ]);
+  for (const path of ['/metrics', '/healthz'])
+    t.match(await ask(path, { as: ADA, ...by('10.6.6.6') }), {
+      status: 403,
+      content: { error: 'this client is not let in: access.allow and access.deny' },
+    });
+  t.match(await ask('/metrics', { as: ADA, ...by('unknown') }), { status: 403 });
+  const spoofed = { as: ADA, headers: { 'x-forwarded-for': '10.0.0.9' } };
+  t.equal((await ask('/api/v1/stats', spoofed)).status, 200);
+  t.equal(acts.at(-1)?.ip, '127.0.0.1', 'nobody else is listened to');
+});
+
+void t.test('behind a trusted proxy on this host nobody is on this host', async (t) => {
+  const access = '{ trustedProxies: [127.0.0.7], allow: [10.0.0.0/8] }';
+  const { ask } = await startAdmin(t, { host: '127.0.0.1', access });
+  const headers = { 'x-forwarded-for': '10.0.0.1' };
+  const localAddress = '127.0.0.7';
+  t.equal((await ask('/metrics')).status, 200);
+  t.equal((await ask('/metrics', { localAddress, headers })).status, 401);
+  t.equal((await ask('/metrics', { localAddress, headers, as: ADA })).status, 200);
+  t.equal((await ask('/readyz', { localAddress, headers })).status, 200);
+});
+
+void t.test(
+  'certificates are asked for from the reload that names their CA, to the one that does not',
+  async (t) => {
+    const authority = await TestAuthority.create(tempFolder(t, 'authority'));
+    const pair = await authority.issue('/CN=ada');
+    const shown: boolean[] = [];
+    const operators: Operators = {
+      ...OPERATORS,
+      identification: {
+        ...OPERATORS.identification,
+        identify: ({ certificate }) => {
+          shown.push(certificate !== undefined);
+          return certificate && { user: 'ada', groups: [], by: 'certificate' };
+        },
+      },
+    };
+    const { ask, reload, site } = await startAdmin(t, { operators });
+    t.equal((await ask('/metrics', pair)).status, 401);
+    const clients = { ca: await authority.ca(), required: true };
+    reload(operators, { ...tlsSettings(site), clients });
+    t.equal((await ask('/metrics', pair)).status, 200);
+    t.equal((await ask('/metrics')).status, 401, 'nobody has to show one');
+    reload(operators);
+    t.equal((await ask('/metrics', pair)).status, 401);
+    t.same(shown, [false, true, false, false]);
+  },
+);
 
 void t.test('garbage is answered with what is wrong, and does nothing', async (t) => {
   const { ask, acts, files } = await startAdmin(t);

@@ -92,9 +92,9 @@ export function tlsSettings(site: Site): TlsSettings {
 /** An admin listener on a real keeper, beyond loopback unless `host` says otherwise; `library/app` is in its cache. */
 export async function startAdmin(
   t: Test,
-  settings: { host?: string; operators?: Operators } = {},
+  settings: { host?: string; operators?: Operators; access?: string } = {},
 ): Promise<Admin> {
-  const { host = '0.0.0.0' } = settings;
+  const { host = '0.0.0.0', access = '{}' } = settings;
   const clock = new FakeClock();
   const site = await makeSite(t, ['localhost', '127.0.0.1']);
   const central = await startCentral();
@@ -104,6 +104,7 @@ export async function startAdmin(
   writeFileSync(join(folder, 'users'), `ada:${HASH}\n`, { mode: 0o600 });
   const text = `listen: { https: '127.0.0.1:0', http: null, admin: '${host}:0' }
 upstreams: [{ name: central, url: '${central.url}', default: true }]
+access: ${access}
 auth: { mode: edge, edge: { htpasswd: users } }
 roles: [{ role: operator, users: [ada] }]
 `;

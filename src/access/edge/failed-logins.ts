@@ -35,12 +35,20 @@ export class FailedLogins {
   }
 
   add(address: string, user: string): void {
+    this.#count(address);
+    this.#count(nameKey(address, user));
+  }
+
+  /** A try that not all sources have judged: while one is down, all that is behind one address must not be locked out. */
+  addForName(address: string, user: string): void {
+    this.#count(nameKey(address, user));
+  }
+
+  #count(key: string): void {
     const now = this.#clock.monotonic();
-    for (const key of [address, nameKey(address, user)]) {
-      const count = this.#counts.get(key);
-      if (count !== undefined && count.until > now) count.failures += 1;
-      else this.#counts.set(key, { until: now + WINDOW, failures: 1 });
-    }
+    const count = this.#counts.get(key);
+    if (count !== undefined && count.until > now) count.failures += 1;
+    else this.#counts.set(key, { until: now + WINDOW, failures: 1 });
   }
 
   #wait(now: number, key: string, tries: number): number {

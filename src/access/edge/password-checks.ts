@@ -68,7 +68,7 @@ export class PasswordChecks {
       // Others of the same address may have used up the tries meanwhile.
       const wait = this.#failed.waitSeconds(from, user);
       if (wait !== undefined) throw new TooManyRequests('too many wrong passwords', wait);
-      return await this.#ask(user, password);
+      return await this.#ask(from, user, password);
     });
     if (checked === undefined) throw new TooManyRequests('too many passwords to check', 1);
     const identity = await checked;
@@ -77,8 +77,11 @@ export class PasswordChecks {
     return identity;
   }
 
-  /** All sources have their say before one that could not speak is held against the caller. */
-  async #ask(user: string, password: string): Promise<Identity | undefined> {
+  /**
+   * All sources have their say before one that could not speak is held against the caller. It counts as a wrong try all the
+   * same: the others have said no, and whoever guesses learns of a yes.
+   */
+  async #ask(from: string, user: string, password: string): Promise<Identity | undefined> {
     const silent: unknown[] = [];
     for (const source of this.#sources) {
       try {
@@ -88,8 +91,9 @@ export class PasswordChecks {
         silent.push(error);
       }
     }
-    if (silent.length > 0) throw silent[0];
-    return undefined;
+    if (silent.length === 0) return undefined;
+    this.#failed.addForName(from, user);
+    throw silent[0];
   }
 
   /** A name has no control characters (`authorization-header.ts`), so the two cannot be shifted into each other. */

@@ -123,7 +123,7 @@ export class Hits {
   }
 }
 
-/** It has begun: the pipeline asks the same at once, and is told what becomes of it. */
+/** It has begun: the pipeline asks the same at once, and is told what becomes of it. A rejection that nobody heard would end the process. */
 function leftToPipeline(asked: Promise<unknown>): undefined {
   asked.catch(() => undefined);
   return undefined;

@@ -77,7 +77,7 @@ function letInBy({ granted, by: known = 'network', error }: Audited): string {
   return error === undefined ? by : `${by}; ${error}`;
 }
 
-function actionOf({ route, method }: Audited): AuditAction {
+export function actionOf({ route, method }: Pick<Audited, 'route' | 'method'>): AuditAction {
   if (route === 'token') return ACTIONS.token;
   if (method === 'DELETE' && route !== 'upload') return 'delete';
   if (method === 'PUT' || method === 'POST' || method === 'PATCH') return 'push';

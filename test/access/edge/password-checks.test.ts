@@ -89,14 +89,23 @@ void t.test('a flood of one address leaves the others their turns, and is bounde
 });
 
 void t.test(
-  'a source that cannot say: those that others know get in, nobody else, and nothing is held against them',
+  'a source that cannot say: those that others know get in, and guesses that the others denied are counted, by name alone',
   async (t) => {
     const clock = new FakeClock();
     const [silent, knowing] = [new CountingSource(), new CountingSource()];
     silent.silent = true;
     const checks = new PasswordChecks([silent, knowing], clock);
     t.same(await checks.check(HERE, 'ada', 'right'), ADA);
-    for (let at = 0; at < 20; at += 1)
-      await t.rejects(async () => await checks.check(HERE, 'bob', 'x'), SourceUnavailable);
+    for (let at = 0; at < 10; at += 1)
+      await t.rejects(async () => await checks.check(HERE, 'bob', `guess ${at}`), SourceUnavailable);
+    const asked = knowing.asked;
+    t.throws(() => checks.check(HERE, 'bob', 'guess 10'), { code: 'TOOMANYREQUESTS' });
+    t.equal(knowing.asked, asked, 'nothing more is looked at');
+    for (let at = 0; at < 100; at += 1)
+      await t.rejects(async () => await checks.check(HERE, `user ${at}`, 'x'), SourceUnavailable);
+    silent.silent = false;
+    t.equal(await checks.check(HERE, 'eve', 'x'), undefined, 'the address is not locked out');
+    await clock.advance(60_000);
+    t.equal(await checks.check(HERE, 'bob', 'x'), undefined);
   },
 );

@@ -10,7 +10,7 @@ import { reconfigure } from '../fixture.ts';
 const PROXY = '127.0.0.7';
 const ACCESS = {
   allow: ['127.0.0.0/8', '192.0.2.0/24'],
-  deny: ['192.0.2.66'],
+  deny: ['192.0.2.66', '192.0.2.67', '192.0.2.68'],
   trustedProxies: [PROXY, '127.0.0.8'],
 };
 
@@ -33,11 +33,11 @@ void t.test('a trusted proxy names the client, and the lists hold for whom it na
     [{ 'X-Forwarded-For': '192.0.2.66, 192.0.2.1' }, 200, '192.0.2.1'],
     [{ 'X-Forwarded-For': '192.0.2.1, 192.0.2.66' }, 403, '192.0.2.66'],
     [{ 'X-Forwarded-For': '192.0.2.1, 127.0.0.8' }, 200, '192.0.2.1'],
-    [{ 'X-Forwarded-For': '::ffff:192.0.2.66' }, 403, '192.0.2.66'],
+    [{ 'X-Forwarded-For': '::ffff:192.0.2.67' }, 403, '192.0.2.67'],
     [{ 'X-Forwarded-For': '203.0.113.9' }, 403, '203.0.113.9'],
     [{ 'X-Forwarded-For': 'unknown' }, 403, PROXY],
     [{ Forwarded: 'for=192.0.2.1;proto=https' }, 200, '192.0.2.1'],
-    [{ Forwarded: 'for=192.0.2.1, for=192.0.2.66' }, 403, '192.0.2.66'],
+    [{ Forwarded: 'for=192.0.2.1, for=192.0.2.68' }, 403, '192.0.2.68'],
     [{ Forwarded: 'for="192.0.2.1' }, 403, PROXY],
     [{ Forwarded: 'for=192.0.2.1', 'X-Forwarded-For': '192.0.2.2' }, 403, PROXY],
     [{ Forwarded: 'for=192.0.2.1', 'X-Forwarded-For': '192.0.2.1' }, 200, '192.0.2.1'],
@@ -94,4 +94,20 @@ void t.test('lists of a listener stand in place of the common ones, and are relo
   t.equal(await status(edge.https, '127.0.0.2'), 0, 'the common ones hold again');
   t.equal(await scraped('127.0.0.1'), 0, 'unless it is said who may');
   t.equal(await scraped('127.0.0.3'), 200);
+});
+
+void t.test('whom a proxy names and the lists refuse is limited, and told once', async (t) => {
+  const limits = { requestsPerSecond: 1, burst: 5 };
+  const config = { access: ACCESS, limits, audit: { to: 'audit.log' } };
+  await using edge = await startEdge({ workers: 1, config });
+  const headers = { 'X-Forwarded-For': '192.0.2.66' };
+  const answers = await Promise.all(Array.from({ length: 60 }, () => ask(edge, headers)));
+  const statuses = answers.map(({ status }) => status);
+  t.same(new Set(statuses), new Set([403, 429]));
+  t.ok(statuses.filter((status) => status === 429).length > 40);
+  t.equal((await ask(edge, { 'X-Forwarded-For': '192.0.2.1' })).status, 200, 'others go on');
+  await edge.stop();
+  t.equal(edge.logs().filter(({ status }) => status === 403).length, 1);
+  const lines = (await readFile(join(edge.dir, 'audit.log'), 'utf8')).split('\n');
+  t.equal(lines.filter((line) => line.includes('"status":403')).length, 1);
 });
