@@ -18,12 +18,18 @@ import type { Trace } from '../records/request-records.ts';
 import { KEEP_ALIVE_MS } from '../keep-alive.ts';
 import type { RequestHead } from './request-head.ts';
 
-export interface HitsParts extends Pick<PipelineParts, 'inForce' | 'upstreams' | 'cache' | 'records'> {
+export interface HitsParts extends Pick<
+  PipelineParts,
+  'inForce' | 'upstreams' | 'cache' | 'records' | 'clock'
+> {
   readonly connections: Connections;
 }
 
 /** What fits into a socket's own buffer: nobody waits for a slow reader. */
 const MAX_BODY_BYTES = 64 * 1024;
+
+/** No end of a line, and nothing else that is not to be seen. */
+const PLAIN = /^[\x20-\x7e]*$/;
 
 /** As Node says it. */
 const KEPT = `Connection: keep-alive\r\nKeep-Alive: timeout=${KEEP_ALIVE_MS / 1000}`;
@@ -52,8 +58,9 @@ export class Hits {
     const trace: Trace = { requestId: randomUUID(), address, route: 'none' };
     const answer = this.#answerOrNothing(head, socket, trace);
     if (answer === undefined) return undefined;
-    connections.served(connection);
     const bytes = this.#written(answer, trace.requestId, last);
+    if (bytes === undefined) return undefined;
+    connections.served(connection);
     const content = answer.body.kind === 'bytes' ? answer.body.content.byteLength : 0;
     const took = performance.now() - startedAt;
     records.add({ ...trace, method: head.method }, answer, { bytes: content, broken: undefined }, { took });
@@ -99,12 +106,14 @@ export class Hits {
     return answer;
   }
 
-  #written(answer: Answer, requestId: string, last: boolean): Buffer {
+  /** Undefined for a header that Node would refuse to write. */
+  #written(answer: Answer, requestId: string, last: boolean): Buffer | undefined {
     const lines = [`HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}`];
     const headers = headersOf(answer, requestId);
     for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${String(value)}`);
-    lines.push(`Date: ${this.#now()}`, last ? 'Connection: close' : KEPT);
-    const head = `${lines.join('\r\n')}\r\n\r\n`;
+    lines.push(`Date: ${this.#now()}`);
+    if (!lines.every((line) => PLAIN.test(line))) return undefined;
+    const head = `${lines.join('\r\n')}\r\n${last ? 'Connection: close' : KEPT}\r\n\r\n`;
     const content = answer.body.kind === 'bytes' ? answer.body.content : undefined;
     const bytes = Buffer.allocUnsafe(head.length + (content?.byteLength ?? 0));
     bytes.write(head, 'latin1');
@@ -114,7 +123,7 @@ export class Hits {
 
   /** RFC 9110 §6.6.1, to the second. */
   #now(): string {
-    const second = Math.floor(Date.now() / 1000);
+    const second = Math.floor(this.#parts.clock.now() / 1000);
     if (second !== this.#second) {
       this.#second = second;
       this.#date = new Date(second * 1000).toUTCString();
