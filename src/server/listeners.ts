@@ -157,7 +157,8 @@ async function listen(
     broken?.request.once('resume', () => {
       if (!broken.request.complete && !broken.response.headersSent) socket.destroy();
     });
-    void refuse(error, socket, { turns, clock: parts.clock });
+    const ofBody = broken?.request.complete === false;
+    void refuse(error, socket, { turns, clock: parts.clock, ofBody });
   });
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection';
   const lane = new HitLane(server, event, (head, socket, last) => parts.hits.find(head, socket, last));
@@ -184,18 +185,19 @@ async function listen(
 
 /**
  * What is not HTTP gets one short answer and the end; nothing of what was sent is repeated. It stands behind the
- * answers that are due, never in the middle of one.
+ * answers that are due, never in the middle of one. `ofBody`: it is part of a request that has an answer of its own.
  */
 async function refuse(
   error: NodeJS.ErrnoException,
   socket: Duplex,
-  { turns, clock }: { readonly turns: Turns; readonly clock: Clock },
+  { turns, clock, ofBody }: { readonly turns: Turns; readonly clock: Clock; readonly ofBody: boolean },
 ): Promise<void> {
   if (error.code !== 'ECONNRESET') await turns.over(socket);
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
+  if (ofBody) return await lingerOn(socket, clock, '');
   const [status, detail] = REFUSALS[error.code ?? ''] ?? [400, 'this is not a well-formed HTTP/1.1 request'];
   const body = JSON.stringify({ errors: [{ code: 'UNSUPPORTED', message: STATUS_CODES[status], detail }] });
   const head = [
@@ -206,10 +208,15 @@ async function refuse(
     `Content-Length: ${body.length}`,
     'Connection: close',
   ];
+  const last = `${head.join('\r\n')}\r\n\r\n${body}`;
   // Who was too slow has nothing on its way that a reset would take the answer along with; who sent too much may have.
-  const linger = error.code !== 'ERR_HTTP_REQUEST_TIMEOUT';
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => linger || socket.destroy());
-  // It may never end its own side.
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return void socket.end(last, () => socket.destroy());
+  await lingerOn(socket, clock, last);
+}
+
+/** Ends our side with `last`, and leaves the client the time to read it: it may never end its own. */
+async function lingerOn(socket: Duplex, clock: Clock, last: string): Promise<void> {
+  socket.end(last);
   await clock.sleep(LINGER);
   socket.destroy();
 }
