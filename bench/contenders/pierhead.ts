@@ -1,7 +1,10 @@
 import { startEdge } from '../../test/support/edge.ts';
 import type { Contender, ContenderOptions } from './contender.ts';
 
-/** The edge as a user starts it, with its defaults, but for the log: nginx and docker-registry write no access log here. */
+/** Beyond what any load here asks for: nginx has no limit either, and the load comes from one address. */
+const NO_LIMIT = 10_000_000;
+
+/** The edge as a user starts it, with its defaults, but for the log (nginx and docker-registry write no access log here) and the rates. */
 export async function startPierhead(options: ContenderOptions): Promise<Contender> {
   const { cert, key } = options.certificate;
   const edge = await startEdge({
@@ -10,6 +13,7 @@ export async function startPierhead(options: ContenderOptions): Promise<Contende
       tls: { cert, key },
       upstreams: [{ name: 'central', url: options.upstream, default: true }],
       log: { level: 'warn' },
+      limits: { requestsPerSecond: NO_LIMIT, burst: NO_LIMIT },
     },
   });
   return {
