@@ -17,9 +17,9 @@ export interface InForce extends PipelineInForce {
   /** Whether a handshake would let this client certificate in, by the settings that are in force. */
   readonly admits: (certificate: X509Certificate) => boolean;
   /** It is in force from here on: sources of identities elsewhere are looked for. */
-  start(): void;
+  readonly start: () => void;
   /** Others are in force: what is being looked up goes on to its end. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /** @param tokenKey from `deriveTokenKey` */
@@ -45,7 +45,7 @@ export function createAccess(
   { access, auth, roles, tokenKey }: AccessSettings,
   { limits, events, verdicts }: AccessSurroundings = TRIED,
 ): InForce {
-  const { identification, certificates, tokens, sources } = createIdentification(auth, {
+  const { identification, certificates, tokens, start, close } = createIdentification(auth, {
     clock: systemClock,
     tokenKey,
     events,
@@ -60,10 +60,7 @@ export function createAccess(
     limits,
     tokens,
     admits: (certificate) => certificates?.admits(certificate) === true,
-    start: () => {
-      events.replaced();
-      sources?.start();
-    },
-    close: () => sources?.close(),
+    start,
+    close,
   };
 }

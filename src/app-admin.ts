@@ -16,17 +16,14 @@ export function createOperators(
   { auth, roles }: Pick<Config, 'auth' | 'roles'>,
   surroundings: IdentificationSurroundings,
 ): Operators {
-  const { identification, sources } = createIdentification(auth, surroundings);
+  const { identification, start, close } = createIdentification(auth, surroundings);
   const known = new Roles(roles, auth.mode);
   return {
     identifies: auth.mode === 'edge',
     identification,
     isOperator: (caller) => known.isOperator(caller),
-    start: () => {
-      surroundings.events.replaced();
-      sources?.start();
-    },
-    close: () => sources?.close(),
+    start,
+    close,
   };
 }
 
@@ -127,16 +124,11 @@ function secureServer(tls: TlsSettings): { server: SecureServer; renew: (tls: Tl
   const server = createSecureServer({
     ...ADMIN_OPTIONS,
     ...contexts.options,
-    // A certificate is asked for and never demanded in the handshake: `/readyz` answers those who have none.
-    rejectUnauthorized: false,
     SNICallback: (servername, done) => done(null, contexts.contextFor(servername)),
   });
   const renew = (renewed: TlsSettings): void => {
     contexts = contextsOf(renewed);
-    server.setSecureContext(contexts.options);
-    // The server's own and not the context's: Node reads it in each handshake.
-    const { requestCert = false } = contexts.options;
-    Object.assign(server, { requestCert });
+    contexts.applyTo(server);
   };
   return { server, renew };
 }

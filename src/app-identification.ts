@@ -6,7 +6,7 @@ import { EdgeTokens } from './access/edge/edge-tokens.ts';
 import { HtpasswdPasswords } from './access/edge/htpasswd-passwords.ts';
 import { PasswordChecks } from './access/edge/password-checks.ts';
 import type { Identity } from './access/caller.ts';
-import { createSources, type Sources } from './access/directory/create-sources.ts';
+import { createSources } from './access/directory/create-sources.ts';
 import type { IdentityEvents } from './app-identity-events.ts';
 import type { AuthConfig, EdgeAuthConfig } from './config/access/access-config.ts';
 import type { Clock } from './lib/clock.ts';
@@ -24,8 +24,10 @@ export interface Identifying {
   readonly identification: Identification;
   readonly certificates: ClientCertificates | undefined;
   readonly tokens: TokenService | undefined;
-  /** Those that are elsewhere: to be started when they are in force, and closed when others are. */
-  readonly sources: Pick<Sources, 'start' | 'close'> | undefined;
+  /** It is in force from here on: sources of identities elsewhere are looked for. */
+  readonly start: () => void;
+  /** Others are in force: what is being looked up goes on to its end. */
+  readonly close: () => void;
 }
 
 /** @throws for sources that cannot be used. */
@@ -38,7 +40,8 @@ export function createIdentification(
       identification: NO_IDENTIFICATION,
       certificates: undefined,
       tokens: undefined,
-      sources: undefined,
+      start: surroundings.events.replaced,
+      close: () => undefined,
     };
   return createEdge(auth.edge, surroundings);
 }
@@ -61,13 +64,18 @@ function createEdge(
     versionOf: versions(edge, htpasswd, tokenKey),
     events,
   });
-  if (tokens === undefined) return { identification, certificates, tokens, sources };
+  const start = (): void => {
+    events.replaced();
+    sources.start();
+  };
+  const identifying = { identification, certificates, start, close: sources.close };
+  if (tokens === undefined) return { ...identifying, tokens };
   const service: TokenService = {
     ttlSeconds: tokens.ttlSeconds,
     issue: (caller, certificate, scopes) =>
       tokens.issue(identification.holderOf(caller, certificate), scopes),
   };
-  return { identification, certificates, tokens: service, sources };
+  return { ...identifying, tokens: service };
 }
 
 /** A token of a source that is not configured any more is nobody's, and so is one from before a password was changed. */

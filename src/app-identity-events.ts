@@ -12,7 +12,7 @@ const WARN_INTERVAL = seconds(60);
 /** What is told of callers being found out. */
 export interface IdentityEvents extends IdentificationEvents, SourceEvents {
   /** Other sources than those of before are in force. */
-  replaced(): void;
+  readonly replaced: () => void;
 }
 
 /** For settings that are only tried. */

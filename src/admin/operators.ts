@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { TLSSocket } from 'node:tls';
 import { addressKey } from '../access/caller-key.ts';
 import type { Caller, Evidence, Identity } from '../access/caller.ts';
 import type { Identification } from '../access/identification.ts';
@@ -7,6 +6,7 @@ import { TooManyRequests, Unauthorized } from '../access/refusals.ts';
 import { seconds } from '../lib/brand.ts';
 import type { Clock } from '../lib/clock.ts';
 import { RegistryError } from '../oci/error-codes.ts';
+import { shownCertificate } from '../access/edge/shown-certificate.ts';
 import { Attempts, type AttemptRules } from './attempts.ts';
 import type { Refusal } from './browser-guard.ts';
 
@@ -17,9 +17,9 @@ export interface Operators {
   readonly identification: Identification;
   readonly isOperator: (caller: Caller) => boolean;
   /** They are asked from here on. */
-  start(): void;
+  readonly start: () => void;
   /** Others are. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /** Requests of one address that only an operator may make, whoever makes them. */
@@ -60,7 +60,7 @@ export class OperatorGate {
     const evidence = {
       address,
       authorization: request.headers.authorization,
-      certificate: certificateOf(request),
+      certificate: shownCertificate(request.socket)?.raw,
     };
     const shown = evidence.authorization !== undefined || evidence.certificate !== undefined;
     // Counted before it is judged: those that are judged at the same time count, too.
@@ -119,10 +119,4 @@ function unknown(reason: string, identification: Identification, request: Incomi
 
 function tooMany(retryAfterSeconds: number): NoOperator {
   return { status: 429, reason: 'too many tries from your address: wait', retryAfterSeconds };
-}
-
-/** Of a certificate that was verified in the handshake, and in no other case. */
-function certificateOf({ socket }: IncomingMessage): Uint8Array | undefined {
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  return socket.getPeerX509Certificate()?.raw;
 }

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Server, TLSSocket } from 'node:tls';
+import { shownCertificate } from '../access/edge/shown-certificate.ts';
 
 /**
  * Ends connections whose client certificate is not let in any more. A handshake may have begun under the old CA and revocation lists and
@@ -14,7 +15,7 @@ export function guardCertificates(
 ): () => void {
   const open = new Set<TLSSocket>();
   const check = (socket: TLSSocket): void => {
-    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+    const certificate = shownCertificate(socket);
     if (certificate !== undefined && !admits(certificate)) socket.destroy();
   };
   server.on('secureConnection', (socket: TLSSocket) => {

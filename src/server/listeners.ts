@@ -100,11 +100,7 @@ export async function listenSecure(
   const closeUnadmitted = guardCertificates(server, parts.admits);
   const listener = await listen(server, address, parts);
   const renew = (renewed: ServerContexts): void => {
-    // All options, since what is not given again is forgotten.
-    server.setSecureContext(renewed.options);
-    // The one option that is the server's and not the context's: Node reads it in each handshake.
-    const { requestCert = false, rejectUnauthorized = true } = renewed.options;
-    Object.assign(server, { requestCert, rejectUnauthorized });
+    renewed.applyTo(server);
     served = renewed;
   };
   const enforce = (): void => {

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Access, Wanted } from '../access/authorize.ts';
 import type { Caller, Evidence, Identity } from '../access/caller.ts';
@@ -11,6 +10,7 @@ import type { GrantedRepository } from '../oci/granted.ts';
 import { referenceText } from '../oci/reference.ts';
 import { actionOf } from '../registry/actions.ts';
 import type { RepositoryRoute, Route } from '../registry/route.ts';
+import { shownCertificate } from '../access/edge/shown-certificate.ts';
 
 /** What access adds to what is told of a request. */
 export interface AccessTrace {
@@ -45,7 +45,7 @@ export function evidenceOf(request: IncomingMessage, { address }: AccessTrace): 
   return {
     address,
     authorization: headers.authorization,
-    certificate: clientCertificate(socket),
+    certificate: shownCertificate(socket)?.raw,
     origin: originOf(socket instanceof TLSSocket, headers.host),
   };
 }
@@ -124,10 +124,4 @@ export function referenceOf(route: RepositoryRoute): string | undefined {
   if (route.kind === 'tags') return undefined;
   const query = new URLSearchParams(route.search);
   return parseDigest(query.get('mount') ?? query.get('digest') ?? '');
-}
-
-/** Of a certificate that was verified in the handshake, and in no other case. */
-export function clientCertificate(socket: Socket): Uint8Array | undefined {
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  return socket.getPeerX509Certificate()?.raw;
 }

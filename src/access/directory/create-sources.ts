@@ -10,9 +10,9 @@ export interface Sources {
   readonly passwords: readonly PasswordSource[];
   readonly bearers: readonly BearerSource[];
   /** Asks every server behind the scenes, so that what is wrong is told before somebody comes. */
-  start(): void;
+  readonly start: () => void;
   /** What is being checked goes on to its end; connections that wait are closed. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /** Nothing is loaded, opened or asked before {@link Sources.start} or the first check. */

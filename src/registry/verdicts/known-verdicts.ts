@@ -6,7 +6,7 @@ import type { Caller, Identity } from '../../access/caller.ts';
 import { Denied, Unauthorized } from '../../access/refusals.ts';
 import { ms, type Milliseconds } from '../../lib/brand.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { RegistryError } from '../../oci/error-codes.ts';
+import { RegistryError, type ErrorCode } from '../../oci/error-codes.ts';
 import { referenceText } from '../../oci/reference.ts';
 import { repositoryKey } from '../../oci/repository-ref.ts';
 import type { Keeper, VerdictAnswer, VerdictQuestion } from '../../cache/keeper.ts';
@@ -19,6 +19,13 @@ interface Remembered {
   /** On the monotonic clock. */
   readonly until: Milliseconds;
   readonly identified: boolean;
+}
+
+interface Asking {
+  readonly question: VerdictQuestion;
+  readonly denied: () => Denied;
+  /** What is said while the upstream cannot be asked. */
+  readonly unavailable: ErrorCode;
 }
 
 /**
@@ -41,12 +48,14 @@ export class KnownVerdicts implements Verdicts {
   demand(caller: Caller, wanted: Wanted): Promise<void> | undefined {
     if (wanted.action !== 'pull') return undefined;
     const key = `${repositoryKey(wanted.repository)} ${this.#keyOf(caller)}`;
-    return this.#isKnown(key, caller) ? undefined : this.#ask(key, caller, wanted);
+    return this.#isKnown(key, caller) ? undefined : this.#askFor(key, caller, wanted);
   }
 
   ping(caller: Caller, upstream: string): Promise<void> | undefined {
     const key = `${upstream} ${this.#keyOf(caller)}`;
-    return this.#isKnown(key, caller) ? undefined : this.#askDoor(key, caller, upstream);
+    if (this.#isKnown(key, caller)) return undefined;
+    const denied = (): Denied => new Denied('the upstream does not let this caller in', false);
+    return this.#ask(key, caller, { question: { upstream }, denied, unavailable: 'UNAVAILABLE' });
   }
 
   async accepted(caller: Caller, upstream: string): Promise<void> {
@@ -59,44 +68,32 @@ export class KnownVerdicts implements Verdicts {
     return this.#identities.get(caller);
   }
 
-  async #ask(key: string, caller: Caller, { repository, object }: Wanted): Promise<void> {
+  #askFor(key: string, caller: Caller, { repository, object }: Wanted): Promise<void> {
     const wanted = { repository, ...(object !== undefined && { path: pathOf(object) }) };
-    const answer = await this.#verdict({ upstream: repository.upstream, wanted }, caller);
-    switch (answer.kind) {
-      case 'allowed':
-        return this.#remember(key, caller, answer);
-      case 'unauthorized':
-        throw new Unauthorized('the upstream registry wants to know who you are', answer.challenges);
-      case 'unknown':
-        throw new Denied('the upstream has no such thing for this caller', true);
-      case 'limited':
-        throw limited(answer);
-      case 'unavailable':
-        // docker repeats a 5xx for a blob for 75 seconds before it goes on to its next endpoint.
-        throw new RegistryError(object?.kind === 'blob' ? 'BLOB_UNKNOWN' : 'UNAVAILABLE', answer.reason);
-    }
+    return this.#ask(key, caller, {
+      question: { upstream: repository.upstream, wanted },
+      denied: () => new Denied('the upstream has no such thing for this caller', true),
+      // docker repeats a 5xx for a blob for 75 seconds before it goes on to its next endpoint.
+      unavailable: object?.kind === 'blob' ? 'BLOB_UNKNOWN' : 'UNAVAILABLE',
+    });
   }
 
-  async #askDoor(key: string, caller: Caller, upstream: string): Promise<void> {
-    const answer = await this.#verdict({ upstream }, caller);
-    switch (answer.kind) {
-      case 'allowed':
-        return this.#remember(key, caller, answer);
-      case 'unauthorized':
-        throw new Unauthorized('the upstream registry wants to know who you are', answer.challenges);
-      case 'unknown':
-        throw new Denied('the upstream does not let this caller in', false);
-      case 'limited':
-        throw limited(answer);
-      case 'unavailable':
-        throw new RegistryError('UNAVAILABLE', answer.reason);
-    }
-  }
-
-  #verdict(question: VerdictQuestion, caller: Caller): Promise<VerdictAnswer> {
+  async #ask(key: string, caller: Caller, { question, denied, unavailable }: Asking): Promise<void> {
     const { authorization } = caller;
     const shown = authorization !== undefined && { authorization };
-    return this.#keeper.verdict({ ...question, caller: callerKey(caller), ...shown });
+    const answer = await this.#keeper.verdict({ ...question, caller: callerKey(caller), ...shown });
+    switch (answer.kind) {
+      case 'allowed':
+        return this.#remember(key, caller, answer);
+      case 'unauthorized':
+        throw new Unauthorized('the upstream registry wants to know who you are', answer.challenges);
+      case 'unknown':
+        throw denied();
+      case 'limited':
+        throw limited(answer);
+      case 'unavailable':
+        throw new RegistryError(unavailable, answer.reason);
+    }
   }
 
   #isKnown(key: string, caller: Caller): boolean {

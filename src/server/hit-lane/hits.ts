@@ -12,7 +12,8 @@ import { selectUpstream } from '../../registry/select-upstream.ts';
 import { headersOf } from '../answers.ts';
 import type { PipelineParts } from '../pipeline.ts';
 import type { Connections } from '../connections/connections.ts';
-import { clientCertificate, objectOf, referenceOf, traceCaller, traceGranted } from '../request-access.ts';
+import { shownCertificate } from '../../access/edge/shown-certificate.ts';
+import { objectOf, referenceOf, traceCaller, traceGranted } from '../request-access.ts';
 import { originOf } from '../../access/edge/challenges.ts';
 import type { Trace } from '../records/request-records.ts';
 import { KEEP_ALIVE_MS } from '../keep-alive.ts';
@@ -83,7 +84,7 @@ export class Hits {
     const { access, limits } = inForce();
     const { host, authorization } = head;
     const { name } = route;
-    const certificate = clientCertificate(socket);
+    const certificate = shownCertificate(socket)?.raw;
     const origin = originOf(socket instanceof TLSSocket, host);
     const evidence = { address: trace.address, authorization, certificate, origin };
     const caller = access.identify({ ...evidence, wanted: { name, action: 'pull' } });

@@ -1,4 +1,4 @@
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext, type SecureContext, type Server } from 'node:tls';
 import type { PemPair } from '../certificate-authority.ts';
 import { serverTlsOptions, type ServerTlsOptions, type ServerTlsSettings } from '../server-tls-options.ts';
 
@@ -31,6 +31,14 @@ export class ServerContexts {
     for (const { cert, key, names } of further) {
       this.#add(names, createSecureContext(serverTlsOptions({ ...settings, cert, key })));
     }
+  }
+
+  /** For the handshakes from here on. All options, since what is not given again is forgotten. */
+  applyTo(server: Server): void {
+    server.setSecureContext(this.options);
+    // Those of the server and not of its context: Node reads them in each handshake.
+    const { requestCert = false, rejectUnauthorized = true } = this.options;
+    Object.assign(server, { requestCert, rejectUnauthorized });
   }
 
   /**
